@@ -1,0 +1,53 @@
+# Everything a developer or an operator types. Needs python3 >= 3.11 with pip, and make; the rest goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+# -P: the checkout is not on the path, so `import server` cannot make a second copy of penstock.server.
+RUN := $(VENV)/bin/python -P
+READY := $(VENV)/.ready
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+SOURCES = $(shell find server storage protocol tests -name '*.py')
+
+# Cleanup that is shielded and bounded (102, 120), async generators that cannot lose a cancel scope (119, 900),
+# no endless loop without a checkpoint (913). Not 910 and 911, which want a checkpoint in every async function:
+# reads and writes that need not wait are fast because they do not.
+ASYNC_RULES := ASYNC102,ASYNC119,ASYNC120,ASYNC900,ASYNC913
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv; does nothing if nothing changed
+
+$(READY): pyproject.toml constraints.txt src/penstock/__init__.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Penstock needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3 setup" >&2; exit 1; }
+	@# Debian's python3 has no ensurepip without python3-venv; its pip can still fill an environment.
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || \
+		{ $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV) install pip; }
+	@echo "Installing into $(VENV) …"
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+serve: setup ## start the gateway; options: make serve ARGS="--port 9000"
+	@exec $(VENV)/bin/penstock serve $(ARGS)
+
+test: setup ## run all tests; options: make test ARGS="-k settings"
+	@$(RUN) -m pytest $(ARGS)
+
+check: setup ## style, async rules, types, import layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	@echo $(VENV)/bin/flake8-async --enable=$(ASYNC_RULES) …
+	@$(VENV)/bin/flake8-async --enable=$(ASYNC_RULES) $(SOURCES)
+	$(VENV)/bin/mypy
+	$(RUN) -m pytest -q tests/test_layers.py
+
+docs: setup ## write the generated pages (docs/settings.md)
+	@$(RUN) -m penstock.server.presentation
+
+clean: ## remove what can be made again; not your data directory
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
