@@ -1,0 +1,249 @@
+"""Who may write into a file, and from where: holds, take-overs, and the checks before the first byte.
+
+Nothing of the file is changed until `begin`, which runs when the first byte is here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import trio
+
+from penstock.protocol.errors import (
+    FileSizeExceeded,
+    GatewayError,
+    InvalidMessage,
+    OffsetMismatch,
+    ServerBusy,
+    UploadAlreadyCompleted,
+    UploadCancelled,
+    UploadFailed,
+    UploadLocked,
+)
+from penstock.protocol.lifecycle import Input, State
+from penstock.server.uploads import facts
+from penstock.server.uploads.append import Append, StopReason
+from penstock.server.uploads.digests import Digest
+from penstock.server.uploads.recovery import Recovery
+from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.storage.blobs.base import BlobStore
+
+RETRY_AFTER_S = 5  # what a refused writer is told: pauses and take-overs are a matter of seconds
+
+
+class Claim(NamedTuple):
+    """What a request says about the bytes it brings."""
+
+    offset: int | None  # where they go; None: they are the whole file, from its beginning
+    body_bytes: int | None  # how many; None: until the body ends
+    length: int | None = None  # of the whole file, where the request says it
+    ends_file: bool = False  # a file of unknown length is complete at the body's end
+    retry_limit: bool = False  # the dialect cannot resume: breaks that add no byte are counted
+    digest: Digest | None = None  # of this body, to be verified before any of it is promised
+
+
+class Admission:
+    """Lets appends in, one writer a file."""
+
+    def __init__(self, blobs: BlobStore, recovery: Recovery, max_appends: int) -> None:
+        self.running = 0
+        self.closed = False  # draining: nobody is let in
+        self._blobs = blobs
+        self._recovery = recovery
+        self._max_appends = max_appends
+
+    async def admit(self, visit: Append, claim: Claim) -> None:
+        """Wait until the file is ours, and take the lease. Cancel-safe.
+
+        Raises: the refusal (UploadLocked, OffsetMismatch, UploadCancelled, …); StoreError.
+        """
+        session, file = visit.session, visit.file
+        file.held.add(visit)
+        try:
+            with visit.fresh_scope():
+                while not await self._try(visit, claim):
+                    pass
+        finally:
+            file.held.discard(visit)
+        if visit.stop_reason is not None:
+            raise stopped(session, file, visit.stop_reason)
+
+    def release(self, visit: Append) -> None:
+        """Give the lease back. Idempotent."""
+        if visit.file.append is visit:
+            visit.session.set_append(visit.file, None)
+            self.running -= 1
+        visit.done.set()
+
+    async def begin(self, visit: Append, claim: Claim) -> None:
+        """The first byte is here: start the file (or its new attempt) before anything of it is stored.
+
+        Commits what recovery needs to know; hard where a digest makes the floor. Raises: StoreError.
+        """
+        session, file = visit.session, visit.file
+        row = file.row
+        old_key = row.blob_key if needs_restart(file, claim) else None
+        if old_key is not None:
+            session.restart(file)
+        first = row.started_at is None or old_key is not None
+        session.move(file, Input.START)
+        with session.changing(file):
+            row.started_at = session.now() if first else row.started_at
+            self._note_terms(visit, claim)
+        await session.record(
+            [file], [partial(facts.started, file)] if first else [], hard=row.floor is not None
+        )
+        if old_key is not None:
+            await self._blobs.delete(old_key)
+
+    def _note_terms(self, visit: Append, claim: Claim) -> None:
+        row = visit.file.row
+        row.promise = visit.session.settings.fsync
+        row.boot_id = self._recovery.boot_id
+        row.floor = visit.file.durable if claim.digest else None
+        row.broke_off = False
+        row.error_code = row.error_message = None
+        visit.keeps_floor = claim.digest is not None
+
+    async def _try(self, visit: Append, claim: Claim) -> bool:
+        """One round: wait for what is in the way, then check and take. False: look again."""
+        session, file = visit.session, visit.file
+        await self._hold(session, file)
+        await self._recovery.touch(session, file)
+        if file.append is not None:
+            await self._take_over(file, file.append, claim)
+        if _is_held(session, file) or file.append is not None:
+            return False
+        self._check(session, file, claim)
+        file.row.fence += 1
+        session.set_append(file, visit)
+        self.running += 1
+        return True
+
+    async def _hold(self, session: LiveSession, file: LiveFile) -> None:
+        """A paused file holds the newcomer as it holds a running request."""
+        if self.closed:
+            raise ServerBusy("the server is shutting down", headers={"Retry-After": str(RETRY_AFTER_S)})
+        if session.latched(file) and file.row.state is not State.PAUSED:
+            await self._pause_latched(session, file)
+        with trio.move_on_after(session.settings.pause_hold_s) as waiting:
+            while _is_held(session, file):
+                await session.changed.park()
+        if waiting.cancelled_caught:
+            raise locked(session, file)
+
+    async def _pause_latched(self, session: LiveSession, file: LiveFile) -> None:
+        async with session.lock:
+            pausable = file.row.state in (State.PENDING, State.UPLOADING, State.RETRYING)
+            if session.latched(file) and pausable and file.append is None:
+                session.move(file, Input.PAUSE)
+                await session.record_pause([file])
+
+    async def _take_over(self, file: LiveFile, holder: Append, claim: Claim) -> None:
+        """The holder is stopped only for a newcomer that can go on from where it stands."""
+        session = holder.session
+        if claim.offset is None or file.row.state is State.FINISHING:
+            raise locked(session, file)
+        if not file.durable <= claim.offset <= file.received:
+            raise _mismatch(file, claim.offset)
+        holder.stop(StopReason.SUPERSEDED)
+        with trio.move_on_after(session.settings.lease_wait_s) as waiting:
+            await holder.done.wait()
+        if waiting.cancelled_caught:
+            raise locked(session, file)
+
+    def _check(self, session: LiveSession, file: LiveFile, claim: Claim) -> None:
+        if self.closed or self.running >= self._max_appends:
+            raise ServerBusy(
+                "as many uploads run as the setting max_appends allows; try again soon",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            )
+        _check_state(session, file, claim)
+        length = _check_length(session, file, claim)
+        start = 0 if claim.offset is None else claim.offset
+        if claim.offset is not None and claim.offset != file.durable:
+            raise _mismatch(file, claim.offset)
+        if length is not None and claim.body_bytes is not None:
+            _check_body(start, claim, length)
+        if file.row.file_size is None and length is not None:
+            session.set_length(file, length)
+
+
+def needs_restart(file: LiveFile, claim: Claim) -> bool:
+    """Whether this claim means a new attempt: the whole file again, onto bytes or a failure."""
+    return claim.offset is None and (file.received > 0 or file.row.state is State.FAILED)
+
+
+def stopped(session: LiveSession, file: LiveFile, reason: StopReason) -> GatewayError:
+    """What the request of a stopped append is answered."""
+    if reason is StopReason.CANCELLED:
+        return UploadCancelled("the upload was cancelled", details={"status": file.row.state.value})
+    if reason is StopReason.DRAINING:
+        headers = {"Retry-After": str(RETRY_AFTER_S), "Upload-Offset": str(file.durable)}
+        return ServerBusy("the server is shutting down; resume when it is back", headers=headers)
+    return locked(session, file)
+
+
+def locked(session: LiveSession, file: LiveFile) -> UploadLocked:
+    """423 with what a client needs to come back."""
+    paused = _is_held(session, file)
+    text = "the upload is paused; resume it" if paused else "another request is writing this file"
+    if file.row.state is State.FINISHING:
+        text = "the file is being finished"
+    return UploadLocked(
+        text,
+        details={"status": "paused" if paused else file.row.state.value, "offset": file.durable},
+        headers={"Upload-Offset": str(file.durable), "Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+def _is_held(session: LiveSession, file: LiveFile) -> bool:
+    return not file.ended and (file.row.state is State.PAUSED or session.latched(file))
+
+
+def _mismatch(file: LiveFile, offset: int) -> OffsetMismatch:
+    return OffsetMismatch(
+        f"the request begins at {offset}, the file has {file.durable} bytes; continue from there",
+        offset=file.durable,
+    )
+
+
+def _check_state(session: LiveSession, file: LiveFile, claim: Claim) -> None:
+    row = file.row
+    if row.state is State.COMPLETED:
+        raise UploadAlreadyCompleted("the file is complete; register another one to upload again")
+    if row.state is State.CANCELLED:
+        raise UploadCancelled("the upload was cancelled; register the file again")
+    if row.state is State.FINISHING:
+        raise locked(session, file)
+    if row.state is State.FAILED and claim.offset is not None and not row.resumable_after_failure:
+        raise UploadFailed(f"the file failed ({row.error_message}); send all of it again, without an offset")
+
+
+def _check_length(session: LiveSession, file: LiveFile, claim: Claim) -> int | None:
+    """The file's length as far as it is known with this claim."""
+    known, said = file.row.file_size, claim.length
+    if known is not None and said is not None and known != said:
+        raise InvalidMessage(f"Content-Range: the file has {known} bytes, not {said}")
+    length = said if known is None else known
+    if length is None and claim.ends_file and claim.offset is None:
+        length = claim.body_bytes
+    limit = session.settings.max_file_bytes
+    if limit and (length or claim.body_bytes or 0) > limit:
+        raise FileSizeExceeded(f"at most {limit} bytes are allowed", details={"maxFileBytes": limit})
+    return length
+
+
+def _check_body(start: int, claim: Claim, length: int) -> None:
+    assert claim.body_bytes is not None
+    if start + claim.body_bytes > length:
+        raise FileSizeExceeded(
+            f"Content-Length: {claim.body_bytes} bytes from {start} go beyond the file's {length}",
+            details={"fileSize": length},
+        )
+    if claim.offset is None and claim.body_bytes < length:
+        raise InvalidMessage(
+            f"Content-Length: the file was registered with {length} bytes, not {claim.body_bytes}; "
+            "send a part of it with Content-Range"
+        )

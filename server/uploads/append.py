@@ -1,0 +1,378 @@
+"""One request that moves bytes into one file: a cancel scope with a reason.
+
+Reading and writing overlap: a reader fills one buffer from the body while a writer stores the one before.
+Pause closes the gate between them and the socket; stop cancels the scope. Whatever ends an append, what it
+took is stored and made durable before anybody is told (`settle`), unless the file is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from penstock.server.peer import Body, BodyBroken
+from penstock.server.uploads.buffers import BufferPool
+from penstock.storage.blobs.base import BlobWriter, Hash
+from penstock.storage.errors import StoreError
+
+if TYPE_CHECKING:
+    from penstock.server.uploads.session import LiveFile, LiveSession
+
+FLUSH_AFTER_S = 1.0  # a slow upload's bytes are not kept in memory for longer
+
+
+class StopReason(StrEnum):
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    DRAINING = "draining"
+    TIMED_OUT = "timed-out"
+    LIMIT = "limit"
+    STORE = "store"
+
+
+class Overrun(Exception):
+    """The body has more bytes than the append may take."""
+
+
+class _Filled(NamedTuple):
+    buffer: bytearray
+    length: int
+
+
+class Append:
+    """A visitor of a file: first held or admitted, then reading, then settled.
+
+    `scope` covers all waiting of the request up to the end of its body; `done` is set when it holds nothing
+    any more (no lease, no buffer, no descriptor).
+    """
+
+    def __init__(self, session: LiveSession, file: LiveFile, pool: BufferPool) -> None:
+        self.session = session
+        self.file = file
+        self.scope = trio.CancelScope()  # of the current stage
+        self.on_first_byte: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        self.stop_reason: StopReason | None = None
+        self.done = trio.Event()
+        self.fault: StoreError | None = None
+        self.pause_due = False  # a pause was acknowledged, its fact is to come
+        self.last_byte_at = trio.current_time()
+        self.taken_bytes = 0
+        self.writer: BlobWriter | None = None
+        self.hashes: Sequence[Hash] = ()
+        self.keeps_floor = False  # carries a digest: nothing is promised until it is verified
+        self._settings = session.settings
+        self._pool = pool
+        self._limit: int | None = None  # bytes it may still take; None: no known end
+        self._gate_open = True
+        self._parked = trio.Event()
+        self._pause_told = trio.Event()
+        self._moved = trio.lowlevel.ParkingLot()  # gate, queue or reader moved: look again
+        self._waiting = trio.CancelScope()  # around the reader's current wait
+        self._filling: bytearray | None = None
+        self._filled = 0
+        self._flush_at = 0.0
+        self._queue: deque[_Filled] = deque()  # at most one: with the one being filled, two buffers an append
+        self._reading = False
+        self._has_read = False
+        self._unsynced = 0
+        self._synced_at = trio.current_time()
+
+    # Called by others
+
+    def stop(self, reason: StopReason) -> None:
+        """End it. The first reason wins, but a cancel always does."""
+        if self.stop_reason is None or reason is StopReason.CANCELLED:
+            self.stop_reason = reason
+            self.scope.cancel(reason=reason.value)
+
+    def fresh_scope(self) -> trio.CancelScope:
+        """A scope for the next stage (one is entered once); already cancelled if it was stopped before."""
+        self.scope = trio.CancelScope()
+        if self.stop_reason is not None:
+            self.scope.cancel(reason=self.stop_reason.value)
+        return self.scope
+
+    def close_gate(self) -> None:
+        """Take not one more byte from the peer, until `open_gate`."""
+        if self._gate_open:
+            self._gate_open = False
+            self._parked = trio.Event()
+            self._pause_told = trio.Event()
+            self._waiting.cancel(reason="gate closed")
+            self._moved.unpark_all()
+
+    def open_gate(self) -> None:
+        self._gate_open = True
+        self._moved.unpark_all()
+
+    async def wait_parked(self) -> None:
+        """Until the gate is closed and everything taken is written, or the append is done."""
+        await self._first_of(self._parked)
+
+    def confirm_pause(self) -> None:
+        """The pause was committed and acknowledged: make the bytes durable and tell the fact."""
+        self.pause_due = True
+        self._moved.unpark_all()
+
+    async def wait_pause_told(self) -> None:
+        """Until the fact of a confirmed pause is out, or the append is done."""
+        await self._first_of(self._pause_told)
+
+    @property
+    def cancelled(self) -> bool:
+        return self.stop_reason is StopReason.CANCELLED
+
+    @property
+    def paused(self) -> bool:
+        return not self._gate_open
+
+    @property
+    def settling(self) -> bool:
+        """Whether it has taken its last byte and only stores it now."""
+        return self._has_read
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last byte came in."""
+        return trio.current_time() - self.last_byte_at
+
+    # The way of the bytes
+
+    async def run(self, body: Body, writer: BlobWriter, limit: int | None) -> None:
+        """Take the body's bytes until its end, a stop, or a break.
+
+        Raises: BodyBroken; Overrun; StoreError. On a stop it returns, see `stop_reason`.
+        """
+        self.writer = writer
+        self._limit = limit
+        self._reading = True
+        broken: BodyBroken | Overrun | None = None
+        with self.fresh_scope():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    await self._read(body)
+                except (BodyBroken, Overrun) as error:
+                    broken = error
+                finally:
+                    self._reading = False
+                    self._has_read = True
+                    self._moved.unpark_all()
+        if self.fault is not None:
+            raise self.fault
+        if broken is not None:
+            raise broken
+
+    async def store_rest(self) -> None:
+        """Write what was taken and not yet written. Raises: StoreError."""
+        if self._filling is not None:
+            self._hand_over_nowait()
+        while self._queue:
+            await self._write_one(sync=False)
+
+    async def make_durable(self) -> None:
+        """Sync what is written and promise it. Raises: StoreError."""
+        if self.writer is None or self.keeps_floor or self.writer.written <= self.file.durable:
+            return
+        await self.writer.sync()
+        await self._promise()
+
+    async def close_writer(self) -> None:
+        """Give the descriptor back; idempotent."""
+        if self.writer is not None:
+            await self.writer.aclose()
+            self.writer = None
+
+    def drop_buffers(self) -> None:
+        """Give every buffer back; idempotent."""
+        if self._filling is not None:
+            self._hand_over_nowait()
+        while self._queue:
+            self._pool.give_back(self._queue.popleft().buffer)
+        self._moved.unpark_all()
+
+    # Reader
+
+    async def _read(self, body: Body) -> None:
+        while body.length is None or self.taken_bytes < body.length:
+            if not self._gate_open:
+                await self._park()
+            elif await self._wait_bytes(body) and await self._take(body):
+                return
+
+    async def _wait_bytes(self, body: Body) -> bool:
+        """Wait until the body has something; False if the gate closed or it was time to flush."""
+        idle_at = trio.current_time() + self._settings.body_idle_timeout_s
+        wait_until = min(idle_at, self._flush_at) if self._filled else idle_at
+        with trio.CancelScope(deadline=wait_until) as self._waiting:
+            await body.wait_readable()
+            if self._filling is None:
+                self._filling = await self._pool.take()
+            return self._gate_open
+        if self._gate_open and trio.current_time() >= idle_at:
+            self.stop_reason = self.stop_reason or StopReason.TIMED_OUT
+            raise BodyBroken(f"no byte came for {self._settings.body_idle_timeout_s:g} s")
+        if self._filled and self._gate_open:
+            await self._hand_over()
+        return False
+
+    async def _take(self, body: Body) -> bool:
+        """Take what is there without waiting for the peer; True at the end of the body."""
+        while self._gate_open:
+            assert self._filling is not None
+            if self.taken_bytes == body.length:
+                return True
+            try:
+                count = self._receive(body)
+            except trio.WouldBlock:
+                if not self._filled:
+                    self._hand_over_nowait()  # owns a buffer only while bytes are in it
+                return False
+            if count == 0:
+                return True
+            if self.taken_bytes == 0:
+                await self.on_first_byte()
+            self._took(count)
+            if self._filled == len(self._filling):
+                await self._hand_over()
+                return False
+        return False
+
+    def _receive(self, body: Body) -> int:
+        assert self._filling is not None
+        room = len(self._filling) - self._filled
+        if self._limit == 0:  # all it may take is here: only the end of the body may follow
+            if body.receive_nowait(memoryview(bytearray(1))):
+                self.stop_reason = self.stop_reason or StopReason.LIMIT
+                raise Overrun
+            return 0
+        take = room if self._limit is None else min(room, self._limit)
+        return body.receive_nowait(memoryview(self._filling)[self._filled : self._filled + take])
+
+    def _took(self, count: int) -> None:
+        self.last_byte_at = trio.current_time()
+        if not self._filled:
+            self._flush_at = self.last_byte_at + FLUSH_AFTER_S
+        self._filled += count
+        self.taken_bytes += count
+        if self._limit is not None:
+            self._limit -= count
+        self.session.note_bytes(self.file, count)
+
+    async def _hand_over(self) -> None:
+        """Pass the filled buffer to the writer; waits while it still has the one before."""
+        while self._queue:
+            await self._moved.park()
+        await trio.lowlevel.checkpoint()
+        self._hand_over_nowait()
+
+    def _hand_over_nowait(self) -> None:
+        assert self._filling is not None
+        filled = _Filled(self._filling, self._filled)
+        self._filling, self._filled = None, 0
+        if filled.length:
+            self._queue.append(filled)
+        else:
+            self._pool.give_back(filled.buffer)
+        self._moved.unpark_all()
+
+    async def _park(self) -> None:
+        """The pause: write what was taken, say so, then stay until the gate opens or the hold is over."""
+        if self._filling is not None:
+            await self._hand_over()
+        while self._queue:
+            await self._moved.park()
+        self._parked.set()
+        with trio.move_on_after(self._settings.pause_hold_s) as hold:
+            while not self._gate_open:
+                if self.pause_due:
+                    await self._tell_pause()
+                else:
+                    await self._moved.park()
+        if hold.cancelled_caught:
+            self.stop(StopReason.PAUSED)
+        await trio.lowlevel.checkpoint()
+
+    async def _tell_pause(self) -> None:
+        # Not cancellable half way: it waits for the disk only, and the fact must follow the commit.
+        with trio.CancelScope(shield=True):
+            try:
+                await self.make_durable()
+                await self.tell_due_pause()
+            except StoreError as error:
+                self.fault = error
+                self.stop(StopReason.STORE)
+
+    async def tell_due_pause(self) -> None:
+        """Tell the fact of a confirmed pause, if it is still to come. Raises: StoreError."""
+        if self.pause_due:
+            self.pause_due = False
+            await self.session.record_pause([self.file])
+        self._pause_told.set()
+
+    # Writer
+
+    async def _write(self) -> None:
+        while True:
+            while not self._queue:
+                if not self._reading:
+                    return
+                await self._moved.park()
+            try:
+                await self._write_one(sync=self._sync_is_due())
+            except StoreError as error:
+                self.fault = error
+                self.stop(StopReason.STORE)
+                return
+
+    async def _write_one(self, *, sync: bool) -> None:
+        assert self.writer is not None
+        buffer, count = self._queue[0]
+        await self.writer.write(memoryview(buffer)[:count], sync=sync, hashes=self.hashes)
+        self._queue.popleft()
+        self._pool.give_back(buffer)
+        self._unsynced += count
+        self._moved.unpark_all()
+        if sync or not self._promises_by_sync:
+            await self._promise()
+
+    def _sync_is_due(self) -> bool:
+        if self.keeps_floor or not self._promises_by_sync:
+            return False
+        upcoming = self._unsynced + self._queue[0].length
+        waited_s = trio.current_time() - self._synced_at
+        return upcoming >= self._settings.sync_every_bytes or waited_s >= self._settings.sync_every_s
+
+    @property
+    def _promises_by_sync(self) -> bool:
+        """Otherwise (`fsync` complete or never) what is written counts: the page cache survives a kill."""
+        return self.file.row.promise == "append"
+
+    async def _promise(self) -> None:
+        """Promise what is durable: from here on it may be announced."""
+        assert self.writer is not None
+        if self.keeps_floor:
+            return
+        written = self.writer.written
+        self._unsynced = 0
+        self._synced_at = trio.current_time()
+        if self._promises_by_sync:
+            self.file.row.synced = written
+            await self.session.record([self.file], hard=True)
+        self.file.durable = max(self.file.durable, written)
+
+    async def _first_of(self, event: trio.Event) -> None:
+        """Wait for an event of the append, or for its end."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait(which: trio.Event) -> None:
+                await which.wait()
+                nursery.cancel_scope.cancel(reason="one is enough")
+
+            nursery.start_soon(wait, event)
+            nursery.start_soon(wait, self.done)

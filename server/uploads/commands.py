@@ -1,0 +1,290 @@
+"""Start, pause, resume, cancel: operations on a session's files and on the scopes of their appends.
+
+Commands state a wish: what is already so is fine and tells nothing. One runs at a time in a session; it waits
+for the disk at most, never for a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from penstock.protocol.commands import (
+    UploadCancel,
+    UploadPause,
+    UploadProgressCommand,
+    UploadResume,
+    UploadStart,
+)
+from penstock.protocol.decoding import to_builtins
+from penstock.protocol.errors import (
+    FileNotFound,
+    InvalidMessage,
+    UploadAlreadyCompleted,
+    UploadLocked,
+    UploadNotStarted,
+)
+from penstock.protocol.lifecycle import Input, State, advance
+from penstock.server.uploads import facts
+from penstock.server.uploads.append import Append, StopReason
+from penstock.server.uploads.recovery import Recovery
+from penstock.server.uploads.session import FactMaker, LiveFile, LiveSession
+from penstock.storage.blobs.base import BlobStore
+
+Answer = dict[str, Any]  # the ack's fields besides `ok`, as plain JSON values
+
+
+class Commands:
+    """Each returns the ack's fields. Raises: the refusal (nothing changed then); StoreError."""
+
+    def __init__(self, blobs: BlobStore, recovery: Recovery) -> None:
+        self._blobs = blobs
+        self._recovery = recovery
+
+    # Start
+
+    async def start(self, session: LiveSession, command: UploadStart) -> Answer:
+        """Admit files: all or nothing."""
+        if command.category != session.row.category:
+            raise InvalidMessage(f"category: the session's category is {session.row.category!r}")
+        files = [find_file(session, file_id) for file_id in dict.fromkeys(command.file_ids)]
+        for file in files:
+            await self._recovery.touch(session, file)
+        async with session.lock:
+            for file in files:
+                if not session.latched(file):
+                    advance(file.row.state, Input.START, file.circumstances())
+                elif file.ended:
+                    advance(file.row.state, Input.PAUSE, file.circumstances())
+            session.note_activity()
+            await self._start_all(session, files)
+        return {"fileIds": [file.file_id for file in files], "status": session.overall_status(session.now())}
+
+    async def _start_all(self, session: LiveSession, files: Sequence[LiveFile]) -> None:
+        makers: list[FactMaker] = []
+        old_keys: list[str] = []
+        for file in files:
+            if session.latched(file):
+                if session.move(file, Input.PAUSE):
+                    makers.append(partial(facts.progress, session, file, fact=True, status="paused"))
+                continue
+            if file.row.state is State.FAILED and not file.row.resumable_after_failure:
+                old_keys.append(file.row.blob_key)
+                session.restart(file)
+                file.row.started_at = None
+            session.move(file, Input.START)
+            if file.row.started_at is None:
+                with session.changing(file):
+                    file.row.started_at = session.now()
+                makers.append(partial(facts.started, file))
+        await session.record(files, makers)
+        for key in old_keys:
+            await self._blobs.delete(key)
+
+    # Progress
+
+    async def progress(self, session: LiveSession, command: UploadProgressCommand) -> Answer:
+        """The server's numbers for the asker alone, or the client's own view noted."""
+        file = find_file(session, command.file_id)
+        if command.progress is None:
+            event = facts.progress(session, file, session.stamp())
+            return {"fileId": file.file_id, "progress": to_builtins(event)}
+        if file.row.state is State.PENDING:
+            raise UploadNotStarted("the upload has not started; send its bytes or upload-start first")
+        file.client_progress = command.progress
+        session.version += 1
+        return {"fileId": file.file_id, "clientProgress": command.progress}
+
+    # Pause
+
+    async def pause(self, session: LiveSession, command: UploadPause) -> Answer:
+        """When it returns, the file does not grow until it is resumed."""
+        async with session.lock:
+            if command.file_id is None:
+                return await self._pause_session(session)
+            file = find_file(session, command.file_id)
+            await self._quiet([file])
+            changed = session.move(file, Input.PAUSE)
+            await self._tell_pauses(session, [file] if changed else [])
+            return _numbers(session, file)
+
+    async def _pause_session(self, session: LiveSession) -> Answer:
+        _refuse_if_all_ended(session, "pause")
+        first = not session.row.latch
+        session.row.latch = True  # before any wait: appends that come now find it
+        files = [file for file in session.files.values() if _can_pause(file)]
+        await self._quiet(files)
+        changed = [file for file in files if _can_pause(file) and session.move(file, Input.PAUSE)]
+        await self._tell_pauses(session, changed, latch=first and not changed)
+        return _session_numbers(session, changed)
+
+    async def _quiet(self, files: Sequence[LiveFile]) -> None:
+        """Close the gates, then wait until what was taken is written."""
+        running = [file.append for file in files if file.append is not None]
+        for append in running:
+            append.close_gate()
+        for append in running:
+            await append.wait_parked()
+
+    async def _tell_pauses(
+        self, session: LiveSession, changed: Sequence[LiveFile], *, latch: bool = False
+    ) -> None:
+        """Commit. Facts of files without a running append go out at once; of the others when their bytes are
+        durable, by their appends."""
+        session.note_activity()
+        quiet = [file for file in changed if file.append is None]
+        writing = [file for file in changed if file.append is not None]
+        makers = [partial(facts.progress, session, file, fact=True, status="paused") for file in quiet]
+        if latch:
+            makers = [partial(facts.session_progress, session, fact=True)]
+        await session.record(changed, makers)
+        for file in writing:
+            if file.append is not None:
+                file.append.confirm_pause()
+
+    # Resume
+
+    async def resume(self, session: LiveSession, command: UploadResume) -> Answer:
+        """Lift a pause: of one file, or the latch with every single pause and exemption."""
+        async with session.lock:
+            if command.file_id is None:
+                return await self._resume_session(session)
+            file = find_file(session, command.file_id)
+            held = file.row.state is State.PAUSED or session.latched(file)
+            advance(file.row.state, Input.RESUME, file.circumstances())
+            if session.row.latch:
+                file.row.exempt = True
+            await self._lift(session, [file] if held else [], silent=[file])
+            return _numbers(session, file)
+
+    async def _resume_session(self, session: LiveSession) -> Answer:
+        _refuse_if_all_ended(session, "resume")
+        latched, session.row.latch = session.row.latch, False
+        exempt = [file for file in session.files.values() if file.row.exempt]
+        for file in exempt:
+            file.row.exempt = False
+        paused = [file for file in session.files.values() if file.row.state is State.PAUSED]
+        await self._lift(session, paused, silent=exempt, latch=latched and not paused)
+        return _session_numbers(session, paused)
+
+    async def _lift(
+        self,
+        session: LiveSession,
+        files: Sequence[LiveFile],
+        *,
+        silent: Sequence[LiveFile] = (),
+        latch: bool = False,
+    ) -> None:
+        session.note_activity()
+        for append in [file.append for file in files if file.append is not None]:
+            await append.wait_pause_told()  # or its fact would come after this one
+        for file in files:
+            session.move(file, Input.RESUME)
+        makers = [partial(facts.progress, session, file, fact=True, status="uploading") for file in files]
+        if latch:
+            makers = [partial(facts.session_progress, session, fact=True)]
+        rows = {file.file_id: file for file in (*files, *silent)}
+        await session.record([*rows.values()], makers)
+        for append in [file.append for file in files if file.append is not None]:
+            append.open_gate()
+        session.changed.unpark_all()
+
+    # Cancel
+
+    async def cancel(self, session: LiveSession, command: UploadCancel) -> Answer:
+        """Stop the requests, remove the bytes; when it returns nothing that costs is left."""
+        reason = command.reason or "cancelled"
+        if command.file_id is None:
+            _refuse_if_all_ended(session, "cancel")
+            files = [file for file in session.files.values() if not file.ended]
+            await self.cancel_files(session, files, reason, whole_session=True)
+            return _session_numbers(session, files)
+        file = find_file(session, command.file_id)
+        if file.row.state is State.COMPLETED:
+            raise UploadAlreadyCompleted("the file is complete and can no longer be cancelled")
+        await self.cancel_files(session, [file], reason)
+        return _numbers(session, file)
+
+    async def cancel_files(
+        self, session: LiveSession, files: Sequence[LiveFile], reason: str, *, whole_session: bool = False
+    ) -> None:
+        """Cancel what can still be cancelled of these.
+
+        Raises: UploadLocked or UploadAlreadyCompleted when there is only one and it got too far; StoreError.
+        """
+        for visit in _visitors(files):
+            visit.stop(StopReason.CANCELLED)
+        async with session.lock:
+            for visit in _visitors(files):
+                visit.stop(StopReason.CANCELLED)  # those that came while we waited for the lock
+            for visit in _visitors(files):
+                await visit.done.wait()
+            cancelled: list[LiveFile] = []
+            makers: list[FactMaker] = []
+            for file in files:
+                uploaded_bytes = file.durable
+                if self._cancel_one(session, file, alone=len(files) == 1):
+                    cancelled.append(file)
+                    makers.append(partial(facts.cancelled, file, reason, uploaded_bytes))
+            if whole_session:
+                session.row.open = False
+            session.note_activity()
+            await session.record(cancelled, makers, hard=True)
+            await self._remove_bytes([file for file in files if file.ended])
+
+    def _cancel_one(self, session: LiveSession, file: LiveFile, *, alone: bool) -> bool:
+        try:
+            changed = session.move(file, Input.CANCEL)
+        except (UploadLocked, UploadAlreadyCompleted):
+            if alone:
+                raise
+            return False
+        with session.changing(file):
+            file.received = file.durable = file.row.synced = 0
+        return changed
+
+    async def _remove_bytes(self, files: Sequence[LiveFile]) -> None:
+        for file in files:
+            if file.row.state in (State.CANCELLED, State.FAILED):
+                file.row.resumable_after_failure = False
+                await self._blobs.delete(file.row.blob_key)
+
+
+def find_file(session: LiveSession, file_id: str) -> LiveFile:
+    """Raises: FileNotFound."""
+    file = session.files.get(file_id)
+    if file is None:
+        raise FileNotFound("fileId: there is no such file in this session")
+    return file
+
+
+def _visitors(files: Sequence[LiveFile]) -> list[Append]:
+    return [visit for file in files for visit in file.visitors]
+
+
+def _can_pause(file: LiveFile) -> bool:
+    return not file.ended and file.row.state is not State.FINISHING
+
+
+def _refuse_if_all_ended(session: LiveSession, verb: str) -> None:
+    if session.files and all(file.ended for file in session.files.values()) and not session.row.open:
+        raise UploadAlreadyCompleted(f"nothing to {verb}: every file of the session has ended")
+
+
+def _numbers(session: LiveSession, file: LiveFile) -> Answer:
+    return {
+        "fileId": file.file_id,
+        "status": facts.public_status(file.row.state),
+        "overallStatus": session.overall_status(session.now()).value,
+        "uploadedBytes": file.received,
+        "durableBytes": file.durable,
+    }
+
+
+def _session_numbers(session: LiveSession, changed: Sequence[LiveFile]) -> Answer:
+    return {
+        "overallStatus": session.overall_status(session.now()).value,
+        "fileIds": [file.file_id for file in changed][:500],
+        "uploadedBytes": session.tally.received_bytes,
+    }

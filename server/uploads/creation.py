@@ -1,0 +1,176 @@
+"""Sessions and files come into being: checked whole, reserved, committed, then known."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from penstock.protocol.commands import CreateSession, FileSpec
+from penstock.protocol.errors import FileSizeExceeded, InvalidMessage, ServerBusy, UnsupportedFormat
+from penstock.protocol.names import watch_key
+from penstock.protocol.times import iso
+from penstock.server.settings import Settings
+from penstock.server.uploads.actor import Actor
+from penstock.server.uploads.idempotency import IdempotencyKey
+from penstock.server.uploads.registry import Registry
+from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.space import Space
+from penstock.server.uploads.views import upload_url
+from penstock.storage.state.base import AnswerRow, Change, FileRow, SaveAnswer, SessionRow
+
+Created = dict[str, Any]  # the answer's body, as plain JSON values
+
+
+class Creation:
+    """Makes sessions and registers files. Raises on bad input, and then nothing was made."""
+
+    def __init__(self, registry: Registry, space: Space, settings: Settings, server_key: bytes) -> None:
+        self._registry = registry
+        self._space = space
+        self._settings = settings
+        self._server_key = server_key
+
+    async def create(
+        self, actor: Actor, wanted: CreateSession, idempotency: IdempotencyKey | None, now: float
+    ) -> Created:
+        """A new session with its first files. Raises: InvalidMessage, FileSizeExceeded, …; StoreError."""
+        self._check_metadata(wanted.metadata)
+        category = self._category(wanted.category)
+        self._check_files(wanted.files, have=())
+        await self._space.check(_declared_bytes(wanted.files))
+        session_id = str(uuid4())
+        row = SessionRow(
+            session_id=session_id,
+            watch_key=watch_key(self._server_key, session_id),
+            category=category,
+            subject=actor.subject,
+            created_at=now,
+            active_at=now,
+            open=wanted.open,
+            metadata=wanted.metadata,
+        )
+        session = self._registry.add(row, [])
+        files = [session.add_file(self._row(session, spec)) for spec in wanted.files]
+        answer = {
+            "sessionId": session_id,
+            "watchKey": row.watch_key,
+            "category": category,
+            "overallStatus": session.overall_status(now).value,
+            "files": [_registered(session, file) for file in files],
+            "expiresAt": iso(now + self._settings.retention_s),
+        }
+        await session.record(files, extra=_answered(session, answer, idempotency, now), hard=True)
+        return answer
+
+    async def register(
+        self,
+        session: LiveSession,
+        specs: Sequence[FileSpec],
+        idempotency: IdempotencyKey | None,
+    ) -> Created:
+        """More files for a session; reopens it if it had ended. Raises: as `create`."""
+        await self._space.check(_declared_bytes(specs))
+        self._check_files(specs, have=session.files)
+        session.note_activity()
+        files = [session.add_file(self._row(session, spec)) for spec in specs]
+        answer = {
+            "sessionId": session.session_id,
+            "overallStatus": session.overall_status(session.now()).value,
+            "files": [_registered(session, file) for file in files],
+        }
+        extra = _answered(session, answer, idempotency, session.now())
+        await session.record(files, extra=extra, hard=True)
+        return answer
+
+    def _row(self, session: LiveSession, spec: FileSpec) -> FileRow:
+        return FileRow(
+            session_id=session.session_id,
+            file_id=spec.file_id or str(uuid4()),
+            position=len(session.files),
+            upload_id=secrets.token_hex(16),
+            file_name=spec.file_name,
+            file_type=spec.file_type,
+            file_size=spec.file_size,
+            promise=self._settings.fsync,
+        )
+
+    def _category(self, wanted: str | None) -> str:
+        allowed = self._settings.categories
+        if wanted is None:
+            return allowed[0]
+        if wanted not in allowed:
+            raise InvalidMessage(
+                f"category: must be one of {', '.join(allowed)}", details={"allowed": list(allowed)}
+            )
+        return wanted
+
+    def _check_metadata(self, metadata: dict[str, str]) -> None:
+        limit = self._settings.max_metadata_bytes
+        if len(msgspec.json.encode(metadata)) > limit:
+            raise InvalidMessage(f"metadata: at most {limit} bytes as JSON are allowed")
+
+    def _check_files(self, specs: Sequence[FileSpec], have: Sequence[str] | dict[str, LiveFile]) -> None:
+        most = self._settings.max_session_files
+        if len(have) + len(specs) > most:
+            raise ServerBusy(f"files: a session holds at most {most} files; create another session")
+        seen: set[str] = set()
+        for index, spec in enumerate(specs):
+            if spec.file_id is not None and (spec.file_id in have or spec.file_id in seen):
+                raise InvalidMessage(f"files[{index}].fileId: is already taken in this session")
+            seen.add(spec.file_id or "")
+            self._check_size(index, spec)
+            self._check_format(index, spec)
+
+    def _check_size(self, index: int, spec: FileSpec) -> None:
+        limit = self._settings.max_file_bytes
+        if limit and (spec.file_size or 0) > limit:
+            raise FileSizeExceeded(
+                f"files[{index}].fileSize: at most {limit} bytes are allowed", details={"maxFileBytes": limit}
+            )
+
+    def _check_format(self, index: int, spec: FileSpec) -> None:
+        allowed = self._settings.allowed_formats
+        if not allowed:
+            return
+        extension = spec.file_name.rpartition(".")[2].lower()
+        media_type = spec.file_type.partition(";")[0].strip().lower()
+        if extension not in allowed and media_type not in allowed:
+            raise UnsupportedFormat(
+                f"files[{index}].fileName: only {', '.join(allowed)} are accepted here",
+                details={"allowed": list(allowed)},
+            )
+
+
+def _declared_bytes(specs: Sequence[FileSpec]) -> int:
+    return sum(spec.file_size or 0 for spec in specs)
+
+
+def _registered(session: LiveSession, file: LiveFile) -> dict[str, Any]:
+    return {
+        "fileId": file.file_id,
+        "fileName": file.row.file_name,
+        "fileSize": file.row.file_size,
+        "uploadUrl": upload_url(session.session_id, file.file_id),
+    }
+
+
+def _answered(
+    session: LiveSession, answer: Created, idempotency: IdempotencyKey | None, now: float
+) -> list[Change]:
+    """The change that lets a repetition find this answer."""
+    if idempotency is None:
+        return []
+    row = AnswerRow(
+        scope=idempotency.scope,
+        key=idempotency.key,
+        fingerprint=idempotency.fingerprint,
+        session_id=session.session_id,
+        status=201,
+        body=msgspec.json.encode(answer),
+        created_at=now,
+    )
+    return [SaveAnswer(row)]

@@ -1,0 +1,72 @@
+"""From the last byte to `upload-completed`: verify, sync, publish, commit, tell. Every step is repeatable."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from penstock.protocol.errors import ServerError
+from penstock.protocol.lifecycle import Input, State
+from penstock.protocol.names import stored_name
+from penstock.server.uploads import facts
+from penstock.server.uploads.failing import fail_file
+from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.storage.blobs.base import BlobStore
+from penstock.storage.errors import BlobFault, BlobMissing
+from penstock.storage.state.base import FinishedRow, SaveFinished
+
+
+class Finisher:
+    """Puts whole files into their final place. `server_key` makes their public names."""
+
+    def __init__(self, blobs: BlobStore, server_key: bytes) -> None:
+        self._blobs = blobs
+        self._server_key = server_key
+
+    async def finish(self, session: LiveSession, file: LiveFile) -> None:
+        """Take a file whose last byte is durable to completed (or failed). Raises: StoreError.
+
+        Returns with the file still in finishing if it was cancelled meanwhile: the canceller removes it.
+        """
+        row = file.row
+        row.stored_name = stored_name(
+            self._server_key, row.session_id, row.file_id, row.attempt, session.now(), row.file_name
+        )
+        session.move(file, Input.LAST_BYTE)
+        session.sample_now(file)
+        await session.record([file])
+        await self.publish(session, file)
+
+    async def publish(self, session: LiveSession, file: LiveFile) -> None:
+        """The steps after the name is fixed; a crash may have come between any two. Raises: StoreError."""
+        row = file.row
+        if row.state is not State.FINISHING or row.stored_name is None or _is_cancelled(file):
+            return
+        file.published = True
+        try:
+            await self._blobs.publish(row.blob_key, session.row.category, row.stored_name)
+        except (BlobFault, BlobMissing) as error:
+            await fail_file(session, file, ServerError(f"the stored bytes could not be kept: {error}"))
+            return
+        session.move(file, Input.FINISHED)
+        with session.changing(file):
+            file.received = file.durable = row.synced = row.file_size or 0
+        maker = partial(facts.completed, file, session.row.category)
+        await session.record([file], [maker], extra=[SaveFinished(_finished(session, file))], hard=True)
+
+
+def _is_cancelled(file: LiveFile) -> bool:
+    return file.append is not None and file.append.cancelled
+
+
+def _finished(session: LiveSession, file: LiveFile) -> FinishedRow:
+    row = file.row
+    return FinishedRow(
+        category=session.row.category,
+        stored_name=row.stored_name or "",
+        subject=session.row.subject,
+        file_name=row.file_name,
+        file_type=row.file_type,
+        file_size=row.file_size or 0,
+        completed_at=session.now(),
+        digest=row.digest,
+    )

@@ -1,0 +1,396 @@
+"""A session in memory: its files, what they sum up to, its facts and who watches them.
+
+Everything here is synchronous but `record`, the one way by which a change becomes durable and then known:
+rows and facts go into one commit, and facts go out only after it, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from penstock.protocol.events import Event
+from penstock.protocol.lifecycle import ENDED, Circumstances, Input, State, advance
+from penstock.protocol.overall import OverallStatus, Tally, overall_status
+from penstock.protocol.progress import SpeedWindow, Throttle
+from penstock.server.settings import Settings
+from penstock.server.uploads import facts
+from penstock.server.uploads.facts import Stamp
+from penstock.server.uploads.ring import Entry, Ring
+from penstock.storage.errors import StoreError
+from penstock.storage.state.base import (
+    AddFact,
+    Change,
+    FileRow,
+    SaveFile,
+    SaveSession,
+    SessionRow,
+    StateStore,
+)
+
+if TYPE_CHECKING:
+    from penstock.server.uploads.append import Append
+    from penstock.server.uploads.space import Space
+    from penstock.server.uploads.watch import Watch
+
+FactMaker = Callable[[Stamp], Event]
+
+
+class LiveFile:
+    """One file in memory. `received` counts bytes taken off the wire in this attempt, `durable` those that
+    may be announced as a resume point."""
+
+    __slots__ = (
+        "_peak_percent",
+        "append",
+        "client_progress",
+        "durable",
+        "held",
+        "published",
+        "received",
+        "recovered",
+        "row",
+        "sample",
+        "speed",
+        "throttle",
+    )
+
+    def __init__(self, row: FileRow) -> None:
+        self.row = row
+        self.durable = row.synced if row.floor is None else row.floor
+        if row.state is State.COMPLETED:
+            self.durable = row.file_size or 0
+        self.received = self.durable
+        self.recovered = False
+        self.published = False  # finishing has begun to put it into its place: too late to cancel
+        self.append: Append | None = None  # the lease: who may write
+        self.held: set[Append] = set()  # who waits to be let in
+        self.speed: SpeedWindow | None = None
+        self.throttle: Throttle | None = None
+        self.sample: Entry | None = None
+        self.client_progress: float | None = None
+        self._peak_percent = 0.0
+
+    @property
+    def file_id(self) -> str:
+        return self.row.file_id
+
+    @property
+    def ended(self) -> bool:
+        return self.row.state in ENDED
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether the session's byte sums include it."""
+        return self.row.file_size is not None and self.row.state not in (State.FAILED, State.CANCELLED)
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Declared bytes that are still to be stored."""
+        if self.ended or self.row.file_size is None:
+            return 0
+        return max(self.row.file_size - self.received, 0)
+
+    @property
+    def visitors(self) -> list[Append]:
+        """Every request that moves bytes into it, or waits to."""
+        return [*([self.append] if self.append else []), *self.held]
+
+    def percent(self) -> float:
+        """Never goes down within an attempt."""
+        if self.row.state is State.COMPLETED:
+            return 100.0
+        self._peak_percent = max(self._peak_percent, facts.byte_percent(self.received, self.row.file_size))
+        return self._peak_percent
+
+    def bytes_per_s(self, now: float) -> float:
+        return self.speed.bytes_per_s(now) if self.speed and not self.ended else 0.0
+
+    def restart(self) -> None:
+        """Begin a new attempt: other bytes, counted from 0."""
+        self.row.attempt += 1
+        self.row.synced, self.row.floor = 0, None
+        self.row.retry_count, self.row.broke_off = 0, False
+        self.row.resumable_after_failure = False
+        self.row.stored_name = self.row.digest = None
+        self.received = self.durable = 0
+        self._peak_percent = 0.0
+        self.speed = None
+        self.recovered = True
+        self.published = False
+
+    def circumstances(self) -> Circumstances:
+        untouched = self.row.started_at is None and self.received == 0
+        return Circumstances(untouched, self.row.broke_off, self.published)
+
+
+class LiveSession:
+    """A session with its files, while it is in memory. See `registry` for how it comes and goes."""
+
+    def __init__(
+        self,
+        row: SessionRow,
+        files: Sequence[FileRow],
+        *,
+        store: StateStore,
+        space: Space,
+        settings: Settings,
+        now: Callable[[], float],
+        on_fault: Callable[[LiveSession, StoreError], None],
+    ) -> None:
+        self.row = row
+        self.files = {file.file_id: LiveFile(file) for file in files}
+        self.tally = Tally()
+        self.ring = Ring(row.seq, settings.ring_facts, settings.ring_bytes)
+        self.watches: set[Watch] = set()
+        self.lock = trio.Lock()  # one command at a time; appends never take it
+        self.changed = trio.lowlevel.ParkingLot()  # appends that wait for a file to let them in
+        self.adding = 0  # requests that are still adding files
+        self.gone = False  # has left memory: watchers end, a next touch loads it anew
+        self.farewell: Entry | None = None  # what they are told last
+        self.version = 0  # moves with every change a poller could see
+        self.settings = settings
+        self.now = now
+        self.loaded_at = now()
+        self._store = store
+        self._space = space
+        self._on_fault = on_fault
+        self._unpublished: deque[tuple[Entry, list[bool]]] = deque()
+        self._peak_percent = 0.0
+        for file in self.files.values():
+            self._count(file, +1)
+            space.release(file.reserved_bytes)  # was reserved since it was registered
+
+    @property
+    def session_id(self) -> str:
+        return self.row.session_id
+
+    @property
+    def epoch(self) -> str:
+        return self._store.epoch
+
+    # What it sums up to
+
+    def lapsed(self, now: float) -> bool:
+        """Whether its retrying files have waited too long and count as ended."""
+        return bool(self.tally.retrying) and now - self.row.active_at > self.settings.retry_wait_s
+
+    def overall_status(self, now: float) -> OverallStatus:
+        return overall_status(self.tally, latch=self.row.latch, lapsed=self.lapsed(now))
+
+    def total_percent(self, now: float) -> float:
+        """Never goes down until files are added or begun anew; 100 when completed."""
+        if self.overall_status(now) is OverallStatus.COMPLETED:
+            return 100.0
+        self._peak_percent = max(self._peak_percent, self.tally.percent())
+        return self._peak_percent
+
+    def latched(self, file: LiveFile) -> bool:
+        """Whether the session-wide pause holds this file."""
+        return self.row.latch and not file.row.exempt
+
+    # Changes in memory
+
+    @contextmanager
+    def changing(self, file: LiveFile) -> Iterator[None]:
+        """Around every change of a file that the sums could see."""
+        self._count(file, -1)
+        try:
+            yield
+        finally:
+            self._count(file, +1)
+
+    def add_file(self, row: FileRow) -> LiveFile:
+        file = self.files[row.file_id] = LiveFile(row)
+        file.recovered = True  # nothing to recover: it has no bytes yet
+        self._count(file, +1)
+        self._reopen()
+        return file
+
+    def move(self, file: LiveFile, got: Input) -> bool:
+        """Apply a lifecycle input; True if the state changed. Raises: the table's refusal."""
+        state = advance(file.row.state, got, file.circumstances())
+        if state is file.row.state:
+            return False
+        with self.changing(file):
+            file.row.state = state
+            if state in ENDED:
+                file.row.ended_at = self.now()
+                file.throttle = file.speed = None
+        if state not in ENDED:
+            self._reopen()
+        self.changed.unpark_all()
+        return True
+
+    def restart(self, file: LiveFile) -> None:
+        """Begin a file's new attempt."""
+        with self.changing(file):
+            file.restart()
+        self._peak_percent = 0.0
+
+    def set_length(self, file: LiveFile, length: int) -> None:
+        """Make a file's size known."""
+        with self.changing(file):
+            file.row.file_size = length
+
+    def set_append(self, file: LiveFile, append: Append | None) -> None:
+        """Give or take back the lease."""
+        with self.changing(file):
+            file.append = append
+        self.changed.unpark_all()
+
+    def note_activity(self) -> None:
+        self.row.active_at = self.now()
+
+    # Bytes and progress
+
+    def note_bytes(self, file: LiveFile, count: int) -> None:
+        """Count bytes taken off the wire, and let watchers know when that is due."""
+        now = self.row.active_at = self.now()
+        file.received += count
+        if file.row.file_size is not None:
+            self.tally.received_bytes += count
+            self._space.release(count)
+        if file.speed is None or file.throttle is None:
+            self._start_meter(file, now)
+        assert file.speed is not None
+        assert file.throttle is not None
+        file.speed.add(now, count)
+        if self.watches and file.throttle.due(now, self._known_percent(file)):
+            self._sample(file, now)
+
+    def sample_now(self, file: LiveFile) -> None:
+        """Send progress whatever the throttle says: first and last are never swallowed."""
+        now = self.now()
+        if file.throttle is not None:
+            file.throttle.sent(now, self._known_percent(file))
+        if self.watches:
+            self._sample(file, now)
+
+    def sample_of(self, file_id: str) -> Entry | None:
+        file = self.files.get(file_id)
+        return file.sample if file else None
+
+    def stamp(self) -> Stamp:
+        """For an event that takes no seq of its own: it repeats the last one that is known outside."""
+        return Stamp(self.session_id, self.ring.seq, self._store.epoch, self.now())
+
+    # Making it durable, and known
+
+    async def record(
+        self,
+        files: Sequence[LiveFile] = (),
+        makers: Sequence[FactMaker] = (),
+        *,
+        extra: Sequence[Change] = (),
+        hard: bool = False,
+    ) -> None:
+        """Commit the session, these files and these facts together, then publish the facts.
+
+        Adds `session-completed` when this was the last thing missing. Not cancellable: it waits for the disk
+        only. Raises: StoreError, and then the session is broken: see `registry`.
+        """
+        self.version += 1
+        entries = [self._next_entry(maker) for maker in makers]
+        if self.completes:
+            entries.append(self._completion())
+            hard = True
+        changes: list[Change] = [SaveSession(self.row), *(SaveFile(file.row) for file in files)]
+        changes += [AddFact(self.session_id, entry.seq, entry.packed) for entry in entries]
+        settled = [False]
+        self._unpublished.extend((entry, settled) for entry in entries)
+        # A commit that was begun must be waited for: rows in memory already say what it makes durable.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._store.commit([*changes, *extra], hard=hard)
+            except StoreError as error:
+                self._unpublished = deque(pair for pair in self._unpublished if pair[1] is not settled)
+                self._on_fault(self, error)
+                raise
+        settled[0] = True
+        self._publish_settled()
+
+    async def record_pause(self, files: Sequence[LiveFile], *, extra: Sequence[LiveFile] = ()) -> None:
+        """Commit and tell the pause of these files; `extra` ones go along silently. Raises: StoreError."""
+        makers = [partial(facts.progress, self, file, fact=True, status="paused") for file in files]
+        await self.record([*files, *extra], makers)
+
+    def leave(self, farewell: FactMaker | None = None) -> None:
+        """Leave memory: watchers get what is left, then the farewell (an event that could not be stored)."""
+        self.gone = True
+        if farewell is not None:
+            stamp = self.stamp()
+            self.farewell = Entry(stamp.seq, (farewell(stamp),))
+        self._wake_all()
+
+    def _next_stamp(self) -> Stamp:
+        self.row.seq += 1
+        return self.stamp()._replace(seq=self.row.seq)
+
+    def _next_entry(self, maker: FactMaker) -> Entry:
+        stamp = self._next_stamp()
+        return Entry.fact(stamp.seq, (maker(stamp),))
+
+    @property
+    def completes(self) -> bool:
+        """Whether everything has ended that was to come, and nobody was told yet."""
+        if self.row.ended_at is not None or self.row.open or self.adding:
+            return False
+        return self.tally.all_ended(lapsed=self.lapsed(self.now()))
+
+    def _completion(self) -> Entry:
+        """The fact, and after it exactly one last progress with the terminal status."""
+        stamp = self._next_stamp()
+        self.row.ended_at = stamp.at
+        self.row.ended_files = self.tally.total
+        events = (facts.session_completed(self, stamp), facts.session_progress(self, stamp))
+        return Entry.fact(stamp.seq, events)
+
+    def _publish_settled(self) -> None:
+        while self._unpublished and self._unpublished[0][1][0]:
+            self.ring.append(self._unpublished.popleft()[0])
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        for watch in self.watches:
+            watch.wake()
+
+    # Inside
+
+    def _reopen(self) -> None:
+        self.row.ended_at = None
+
+    def _count(self, file: LiveFile, sign: int) -> None:
+        row, tally = file.row, self.tally
+        tally.shift(row.state, sign)
+        tally.started += sign * (row.started_at is not None)
+        tally.appending += sign * (row.state is State.UPLOADING and file.append is not None)
+        if file.counts_bytes:
+            tally.known_bytes += sign * (row.file_size or 0)
+            tally.received_bytes += sign * file.received
+        if sign > 0:
+            self._space.reserve(file.reserved_bytes)
+        else:
+            self._space.release(file.reserved_bytes)
+
+    def _start_meter(self, file: LiveFile, now: float) -> None:
+        settings = self.settings
+        file.speed = file.speed or SpeedWindow(now)
+        file.throttle = file.throttle or Throttle(
+            settings.progress_interval_s, settings.progress_min_percent, settings.progress_at_least_s
+        )
+
+    def _known_percent(self, file: LiveFile) -> float | None:
+        return None if file.row.file_size is None else file.percent()
+
+    def _sample(self, file: LiveFile, now: float) -> None:
+        stamp = self.stamp()._replace(at=now)
+        file.sample = Entry(stamp.seq, (facts.progress(self, file, stamp),))
+        self.version += 1
+        for watch in self.watches:
+            watch.touch(file.file_id)
