@@ -1,0 +1,82 @@
+"""Single steps on files of an open directory, by name. All of it blocks and raises OSError."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from penstock.storage.errors import BlobFault, BlobMissing
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+def write_all(fd: int, data: memoryview, at: int) -> None:
+    """A write may be short (full disk, signal): the rest is tried again, and then says why."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], at + done)
+
+
+def cut_open(fd: int, end: int) -> None:
+    """Truncate to `end`. Raises: BlobFault when it is shorter."""
+    size = os.fstat(fd).st_size
+    if size < end:
+        raise BlobFault(f"{end} bytes were promised, {size} are there")
+    if size > end:
+        os.ftruncate(fd, end)
+
+
+def link_or_rename(key: str, incoming_fd: int, name: str, category_fd: int) -> None:
+    """Give the blob its final name, which must be free; where links are known it keeps the old one too."""
+    try:
+        os.link(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # The name was free a moment ago, it is random, and this process alone uses the directory.
+        os.rename(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
+
+
+def inode(name: str, directory_fd: int) -> int | None:
+    """Which file has that name, None when there is none."""
+    try:
+        return os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def unlink(name: str, directory_fd: int) -> None:
+    """None there is fine."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory_fd)
+
+
+def open_reader(name: str, directory_fd: int) -> tuple[int, int]:
+    """(descriptor, bytes). Raises: BlobMissing."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory_fd)
+    except FileNotFoundError:
+        raise BlobMissing(f"there is no published blob {name}") from None
+    return fd, os.fstat(fd).st_size
+
+
+def listed(directory_fd: int, ours: Callable[[str], bool]) -> list[tuple[str, float]]:
+    """(name, last change) of every file whose name is one of ours."""
+    found = []
+    own_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)  # its own reading position
+    try:
+        for name in os.listdir(own_fd):
+            with suppress(FileNotFoundError):  # gone since
+                if ours(name):
+                    found.append((name, os.stat(name, dir_fd=own_fd, follow_symlinks=False).st_mtime))
+    finally:
+        os.close(own_fd)
+    return found
+
+
+def free_bytes(directory_fd: int) -> int:
+    """What an unprivileged process may still write."""
+    file_system = os.fstatvfs(directory_fd)
+    return file_system.f_bavail * file_system.f_frsize

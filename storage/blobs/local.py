@@ -1,0 +1,270 @@
+"""Blobs as files of the data directory: `incoming/<key>` while they grow, then `upload/<category>/<name>`.
+
+Paths are made from our own keys only, relative to directories that are open already. Each call is one hop
+into a worker thread that does the whole step.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal
+
+import msgspec
+import trio
+
+from penstock.storage.blobs import files
+from penstock.storage.blobs.base import Hash
+from penstock.storage.blobs.names import checked_key, checked_place, is_key, is_name
+from penstock.storage.data_directory import DataDirectory
+from penstock.storage.disk import Disk
+from penstock.storage.errors import BlobFault, BlobMissing, StoreError
+
+Fsync = Literal["append", "complete", "never"]
+
+
+class BlobStatistics(msgspec.Struct):
+    """What the store has done since it was made."""
+
+    open_writers: int = 0
+    open_readers: int = 0
+    written_bytes: int = 0
+    syncs: int = 0  # of file data; directories are not counted
+
+
+class LocalWriter:
+    """See `BlobWriter`. After a failed sync nothing more is taken: the kernel may have dropped the pages,
+    and a second fdatasync would say that all is well."""
+
+    def __init__(self, store: LocalBlobs, fd: int, written: int) -> None:
+        self._store = store
+        self._fd = fd
+        self._written = written
+        self._closed = False
+        self._broken = False
+
+    @property
+    def written(self) -> int:
+        return self._written
+
+    async def write(self, data: memoryview, *, sync: bool = False, hashes: Sequence[Hash] = ()) -> None:
+        await self._store.disk.run(self._write, data, sync, hashes)
+        self._store.statistics.written_bytes += len(data)
+        self._store.statistics.syncs += sync and self._store.syncs_appends
+
+    async def sync(self) -> None:
+        await self._store.disk.run(self._sync)
+        self._store.statistics.syncs += self._store.syncs_appends
+
+    async def aclose(self) -> None:
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        self._store.statistics.open_writers -= 1
+        await self._store.disk.run_shielded(os.close, self._fd)
+
+    def _write(self, data: memoryview, sync: bool, hashes: Sequence[Hash]) -> None:
+        self._check()
+        try:
+            files.write_all(self._fd, data, self._written)
+        except OSError:
+            os.ftruncate(self._fd, self._written)
+            raise
+        self._written += len(data)
+        for hash_ in hashes:
+            hash_.update(data)
+        if sync:
+            self._sync()
+
+    def _sync(self) -> None:
+        self._check()
+        if not self._store.syncs_appends:
+            return
+        try:
+            self._store.sync_data(self._fd)
+        except BlobFault:
+            self._broken = True
+            raise
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreError("the writer is closed")
+        if self._broken:
+            raise BlobFault("an earlier sync of this blob failed")
+
+
+class LocalReader:
+    """See `BlobReader`."""
+
+    def __init__(self, store: LocalBlobs, fd: int, size: int) -> None:
+        self.size = size
+        self._store = store
+        self._fd = fd
+        self._closed = False
+
+    async def read_at(self, offset: int, max_bytes: int) -> bytes:
+        if self._closed:
+            raise StoreError("the reader is closed")
+        return await self._store.disk.run(os.pread, self._fd, max_bytes, offset)
+
+    async def aclose(self) -> None:
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closed = True
+        self._store.statistics.open_readers -= 1
+        await self._store.disk.run_shielded(os.close, self._fd)
+
+
+class LocalBlobs:
+    """See `BlobStore`. What is synced when, by `fsync`:
+
+    * append: bytes when a writer is asked to, names as they are made: what is promised survives a power cut.
+    * complete: a blob as it is published, nothing before.
+    * never: nothing.
+    """
+
+    def __init__(
+        self,
+        directory: DataDirectory,
+        disk: Disk,
+        *,
+        fsync: Fsync = "append",
+        fdatasync: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self.disk = disk
+        self.statistics = BlobStatistics()
+        self.syncs_appends = fsync == "append"
+        self._syncs_published = fsync != "never"
+        self._fdatasync = fdatasync
+        self._incoming_fd = directory.incoming_fd
+        self._category_fds = directory.category_fds
+
+    async def open_writer(self, key: str, *, at: int) -> LocalWriter:
+        fd = await self.disk.run(self._open_writer, checked_key(key), at)
+        self.statistics.open_writers += 1
+        return LocalWriter(self, fd, at)
+
+    async def size(self, key: str) -> int | None:
+        return await self.disk.run(self._size, checked_key(key))
+
+    async def cut(self, key: str, end: int) -> None:
+        await self.disk.run(self._cut, checked_key(key), end)
+        self.statistics.syncs += self.syncs_appends
+
+    async def publish(self, key: str, category: str, name: str) -> None:
+        await self.disk.run(self._publish, checked_key(key), *checked_place(category, name))
+        self.statistics.syncs += self._syncs_published
+
+    async def delete(self, key: str) -> None:
+        await self.disk.run(files.unlink, checked_key(key), self._incoming_fd)
+
+    async def unpublish(self, category: str, name: str) -> None:
+        await self.disk.run(self._unpublish, *checked_place(category, name))
+
+    async def open_published(self, category: str, name: str) -> LocalReader:
+        fd, size = await self.disk.run(self._open_published, *checked_place(category, name))
+        self.statistics.open_readers += 1
+        return LocalReader(self, fd, size)
+
+    async def incoming(self) -> list[tuple[str, float]]:
+        return await self.disk.run(files.listed, self._incoming_fd, is_key)
+
+    async def published(self) -> list[tuple[str, str, float]]:
+        return await self.disk.run(self._published)
+
+    async def free_bytes(self) -> int:
+        return await self.disk.run(files.free_bytes, self._incoming_fd)
+
+    def sync_data(self, fd: int) -> None:
+        """Blocks. Raises: BlobFault."""
+        try:
+            self._fdatasync(fd)
+        except OSError as error:
+            raise BlobFault(f"sync failed: {error}") from error
+
+    # What follows runs in a worker thread.
+
+    def _category_fd(self, category: str) -> int:
+        try:
+            return self._category_fds[category]
+        except KeyError:
+            raise BlobMissing(f"there is no category {category}") from None
+
+    def _open_writer(self, key: str, at: int) -> int:
+        create = os.O_CREAT if at == 0 else 0
+        fd = self._open_incoming(key, os.O_RDWR | create)
+        try:
+            if at == 0 and self.syncs_appends:
+                os.fsync(self._incoming_fd)  # also when it was there: its creator may have died before this
+            files.cut_open(fd, at)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _open_incoming(self, key: str, flags: int) -> int:
+        try:
+            return os.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=self._incoming_fd)
+        except FileNotFoundError:
+            raise BlobMissing(f"there is no incoming blob {key}") from None
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return os.stat(key, dir_fd=self._incoming_fd, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
+    def _cut(self, key: str, end: int) -> None:
+        fd = self._open_incoming(key, os.O_RDWR)
+        try:
+            files.cut_open(fd, end)
+            if self.syncs_appends:
+                self.sync_data(fd)
+        finally:
+            os.close(fd)
+
+    def _publish(self, key: str, category: str, name: str) -> None:
+        """Sync the bytes, link the new name, make it durable, only then drop the old one.
+
+        The last step is not synced: if a power cut undoes it, the blob has two names until the old one is
+        found to belong to nobody.
+        """
+        category_fd = self._category_fd(category)
+        try:
+            fd = self._open_incoming(key, os.O_RDWR)
+        except BlobMissing:
+            os.close(files.open_reader(name, category_fd)[0])  # else it is missing altogether
+        else:
+            try:
+                if self._syncs_published:
+                    self.sync_data(fd)
+                self._link(key, os.fstat(fd).st_ino, category_fd, name)
+            finally:
+                os.close(fd)
+        if self._syncs_published:
+            os.fsync(category_fd)
+        files.unlink(key, self._incoming_fd)
+
+    def _link(self, key: str, inode: int, category_fd: int, name: str) -> None:
+        there = files.inode(name, category_fd)
+        if there is None:
+            files.link_or_rename(key, self._incoming_fd, name, category_fd)
+        elif there != inode:
+            raise BlobFault(f"the name {name} is taken by another blob")
+
+    def _unpublish(self, category: str, name: str) -> None:
+        with suppress(BlobMissing):
+            files.unlink(name, self._category_fd(category))
+
+    def _open_published(self, category: str, name: str) -> tuple[int, int]:
+        return files.open_reader(name, self._category_fd(category))
+
+    def _published(self) -> list[tuple[str, str, float]]:
+        return [
+            (category, name, changed)
+            for category, fd in self._category_fds.items()
+            for name, changed in files.listed(fd, is_name)
+        ]

@@ -1,0 +1,75 @@
+"""Typed changes → SQL statements. Pure: what is in the rows is copied here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from penstock.storage.state.base import (
+    AddFact,
+    Change,
+    DropAnswers,
+    DropFinished,
+    DropSession,
+    SaveAnswer,
+    SaveFile,
+    SaveFinished,
+    SaveSession,
+)
+from penstock.storage.state.rows import ANSWERS, FILES, FINISHED, SESSIONS, Parameters
+
+_ADD_FACT = "INSERT INTO facts (session_id, seq, payload) VALUES (?, ?, ?)"
+_PRUNE_FACTS = "DELETE FROM facts WHERE session_id = ? AND seq <= ?"
+_DROP_FINISHED = "DELETE FROM finished WHERE category = ? AND stored_name = ?"
+_DROP_ANSWERS = "DELETE FROM answers WHERE created_at < ?"
+_DROP_SESSION = tuple(
+    f"DELETE FROM {table} WHERE session_id = ?" for table in ("sessions", "files", "facts", "answers")
+)
+
+
+class Batch(NamedTuple):
+    """One statement, executed for each of its parameters."""
+
+    sql: str
+    parameters: list[Parameters]
+
+    @property
+    def fenced(self) -> bool:
+        """Whether a row that was not changed means a stale fence."""
+        return self.sql is FILES.upsert
+
+
+def batches(changes: Sequence[Change], kept_facts: int) -> list[Batch]:
+    """The statements of one commit, in order; neighbours of one kind are one batch."""
+    statements = (statement for change in changes for statement in _statements(change, kept_facts))
+    return [
+        Batch(sql, [parameters for _, parameters in same])
+        for sql, same in groupby(statements, key=lambda statement: statement[0])
+    ]
+
+
+def _statements(change: Change, kept_facts: int) -> Iterable[tuple[str, Parameters]]:
+    match change:
+        case SaveFile(row=file):
+            return ((FILES.upsert, FILES.parameters(file)),)
+        case AddFact():
+            return _add_fact(change, kept_facts)
+        case SaveSession(row=session):
+            return ((SESSIONS.upsert, SESSIONS.parameters(session)),)
+        case SaveFinished(row=finished):
+            return ((FINISHED.upsert, FINISHED.parameters(finished)),)
+        case SaveAnswer(row=answer):
+            return ((ANSWERS.upsert, ANSWERS.parameters(answer)),)
+        case DropFinished(category=category, stored_name=stored_name):
+            return ((_DROP_FINISHED, (category, stored_name)),)
+        case DropAnswers(created_before=created_before):
+            return ((_DROP_ANSWERS, (created_before,)),)
+        case DropSession(session_id=session_id):
+            return tuple((sql, (session_id,)) for sql in _DROP_SESSION)
+
+
+def _add_fact(fact: AddFact, kept_facts: int) -> Iterator[tuple[str, Parameters]]:
+    yield _ADD_FACT, (fact.session_id, fact.seq, fact.payload)
+    if fact.seq % max(1, kept_facts // 100) == 0:  # now and then: 1 % too many is cheaper than always
+        yield _PRUNE_FACTS, (fact.session_id, fact.seq - kept_facts)

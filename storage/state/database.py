@@ -1,0 +1,144 @@
+"""The SQLite connection: opening and migrating it, the epoch, and a group of commits in one transaction.
+
+Everything here blocks; `sqlite.py` runs it in a thread, one call at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.storage.errors import StoreError, StoreFull
+from penstock.storage.state.base import StaleFence
+from penstock.storage.state.changes import Batch
+from penstock.storage.state.schema import MIGRATIONS
+
+BUSY_TIMEOUT_S = 5.0  # for a backup or a curious operator; our own connection is the only writer
+JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024  # what the WAL may keep on disk after a burst
+
+# What a commit itself can be guilty of: the others of its group go on without it.
+_OWN_FAULTS = (StaleFence, sqlite3.Error, ValueError, OverflowError)
+
+_SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
+
+
+class Database:
+    """One open database. Raises: StoreError from the constructor, sqlite3.Error from the rest."""
+
+    epoch: str
+
+    def __init__(self, path: Path, boot_id: str) -> None:
+        self._hard = True
+        self._unsynced = False
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._configure()
+                self._migrate(path)
+                self.epoch = self._begin_epoch(boot_id)
+            except BaseException:
+                self._db.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"state database {path}: {error}") from error
+
+    def select(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, parameters).fetchall()
+
+    def commit(self, commits: Sequence[Sequence[Batch]], hard: bool) -> list[Exception | None]:
+        """Apply each commit or none of it, all in one transaction; what each has failed with, if it has.
+
+        Raises: sqlite3.Error when the transaction failed, and so all of them; StoreError ever after a sync
+        failed: the kernel may have dropped earlier soft commits, and later ones would be lost behind the gap.
+        """
+        if self._unsynced:
+            raise StoreError("an earlier sync of the database's log failed; restart once its disk is well")
+        self._be_durable(hard)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = [self._attempt(commit) for commit in commits]
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._unsynced = getattr(error, "sqlite_errorcode", None) in _SYNC_FAILED
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        return outcomes
+
+    def close(self) -> None:
+        """Mark the end as clean and close. Idempotent."""
+        try:
+            self._be_durable(True)
+            self._set_meta("clean", "1")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.close()
+
+    def _attempt(self, commit: Sequence[Batch]) -> Exception | None:
+        self._db.execute("SAVEPOINT attempt")
+        try:
+            self._apply(commit)
+        except _OWN_FAULTS as error:
+            if not self._db.in_transaction:  # SQLite rolled all of it back: disk full, I/O error
+                raise
+            self._db.execute("ROLLBACK TO attempt")
+            return error if isinstance(error, StaleFence) else as_store_error(error)
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE attempt")
+        return None
+
+    def _apply(self, commit: Sequence[Batch]) -> None:
+        for batch in commit:
+            changed = self._db.executemany(batch.sql, batch.parameters).rowcount
+            if batch.fenced and changed < len(batch.parameters):
+                raise StaleFence
+
+    def _be_durable(self, hard: bool) -> None:
+        # FULL syncs the log at each COMMIT, NORMAL leaves that to the kernel. To be set outside transactions.
+        if hard != self._hard:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if hard else 'NORMAL'}")
+            self._hard = hard
+
+    def _configure(self) -> None:
+        [(mode,)] = self.select("PRAGMA journal_mode = WAL")
+        if mode != "wal":
+            raise sqlite3.OperationalError(
+                f"write-ahead logging is needed, its file system allows only {mode}"
+            )
+        self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
+        self._db.execute("PRAGMA synchronous = FULL")
+
+    def _migrate(self, path: Path) -> None:
+        [(version,)] = self.select("PRAGMA user_version")
+        if version > len(MIGRATIONS):
+            raise StoreError(f"state database {path} was made by a newer Penstock (schema {version})")
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _begin_epoch(self, boot_id: str) -> str:
+        """The stored epoch; a new one where soft commits may be lost, for then facts may repeat a seq."""
+        meta = dict(self.select("SELECT name, value FROM meta"))
+        lost = meta.get("clean") != "1" and meta.get("boot_id") != boot_id
+        epoch = secrets.token_hex(8) if lost else meta["epoch"]
+        self._db.execute("BEGIN IMMEDIATE")
+        for name, value in {"epoch": epoch, "boot_id": boot_id, "clean": "0"}.items():
+            self._set_meta(name, value)
+        self._db.execute("COMMIT")
+        return epoch
+
+    def _set_meta(self, name: str, value: str) -> None:
+        self._db.execute("REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """What an error of SQLite (or of binding a value) means to the caller of a store."""
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return (StoreFull if full else StoreError)(f"{type(error).__name__}: {error}")
