@@ -196,7 +196,7 @@ class Commands:
         """Stop the requests, remove the bytes; when it returns nothing that costs is left."""
         reason = command.reason or "cancelled"
         if command.file_id is None:
-            _refuse_if_all_ended(session, "cancel")
+            _refuse_if_all_completed(session)
             files = [file for file in session.files.values() if not file.ended]
             await self.cancel_files(session, files, reason, whole_session=True)
             return _session_numbers(session, files)
@@ -270,6 +270,13 @@ def _can_pause(file: LiveFile) -> bool:
 def _refuse_if_all_ended(session: LiveSession, verb: str) -> None:
     if session.files and all(file.ended for file in session.files.values()) and not session.row.open:
         raise UploadAlreadyCompleted(f"nothing to {verb}: every file of the session has ended")
+
+
+def _refuse_if_all_completed(session: LiveSession) -> None:
+    """Cancelling what has been cancelled, or has failed, is fine."""
+    if session.files and all(file.row.state is State.COMPLETED for file in session.files.values()):
+        if not session.row.open:
+            raise UploadAlreadyCompleted("nothing to cancel: every file of the session is complete")
 
 
 def _numbers(session: LiveSession, file: LiveFile) -> Answer:

@@ -89,6 +89,7 @@ class Gateway:
         self.settings = settings
         self.clock = Clock()
         self.draining = trio.Event()  # set once: endpoints tell their watchers and go
+        self.drain_wakeups: set[Wakeup] = set()  # of connections without a task to wait for `draining`
         self._blobs = blobs
         self._store = store
         self._space = Space(blobs, reserved_bytes)
@@ -298,6 +299,8 @@ class Gateway:
         """Let nobody in, tell the watchers, and stop every append at a durable offset. Idempotent."""
         self._admission.closed = True
         self.draining.set()
+        for wakeup in self.drain_wakeups:
+            wakeup.set()
         visits = [
             visit
             for session in self._registry.sessions.values()

@@ -64,10 +64,9 @@ class Janitor:
 
     async def round(self) -> None:
         """Everything once. Raises: StoreError."""
-        self._clock.anchor()
+        await self._expire()  # first: who watches is to see it
         for session in list(self._registry.sessions.values()):
             await self._visit(session)
-        await self._expire()
         await self._purge()
         await self.sweep_orphans(min_age_s=ORPHAN_AGE_S)
 

@@ -499,7 +499,9 @@ async def test_digest_that_fits(autojump_clock: MockClock) -> None:
     assert await rig.finished_bytes(session_id) == b"abcdef"
 
 
-async def test_digest_that_does_not_fit_leaves_offset_and_bytes_as_they_were(autojump_clock: MockClock) -> None:
+async def test_digest_that_does_not_fit_leaves_offset_and_bytes_as_they_were(
+    autojump_clock: MockClock,
+) -> None:
     rig = await make_rig()
     session_id = await rig.one_file(6)
     await rig.put(session_id, whole_body(b"abc"), offset=0)

@@ -1,0 +1,154 @@
+"""After a crash: the file says how much is there, the row how much is promised."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from penstock.protocol.errors import UploadFailed
+from penstock.protocol.lifecycle import State
+from penstock.server.uploads.actor import ANYBODY
+from penstock.server.uploads.digests import Digest
+from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
+
+
+async def crash_in_mid_upload(rig: Rig, session_id: str, sent: int, digest: Digest | None = None) -> None:
+    """Let `sent` bytes come in and be written, then lose the process: its memory is simply dropped."""
+    async with trio.open_nursery() as nursery:
+        body = FedBody(b"x" * sent, length=100)
+        nursery.start_soon(lambda: rig.put(session_id, body, offset=0, digest=digest))
+        await trio.sleep(2)
+        frozen_rows = rig.store._tables.copy()
+        frozen_blobs = {key: bytes(blob.data) for key, blob in rig.blobs.incoming_blobs.items()}
+        durable = {key: blob.durable for key, blob in rig.blobs.incoming_blobs.items()}
+        nursery.cancel_scope.cancel()
+    rig.store._tables = frozen_rows
+    for key, data in frozen_blobs.items():
+        rig.blobs.incoming_blobs[key].data[:] = data
+        rig.blobs.incoming_blobs[key].durable = durable[key]
+    await rig.open()
+
+
+async def test_a_killed_process_loses_nothing_that_was_written(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await crash_in_mid_upload(rig, session_id, 40)
+    assert (await rig.offset(session_id)).offset == 40
+    row = rig.file(session_id).row
+    assert row.synced == rig.blobs.incoming_blobs[row.blob_key].durable == 40
+    await rig.put(session_id, whole_body(b"y" * 60), offset=40)
+    assert await rig.finished_bytes(session_id) == b"x" * 40 + b"y" * 60
+
+
+async def test_a_power_cut_keeps_what_was_promised(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    announced = (await rig.offset(session_id)).offset
+    rig.blobs.power_cut()
+    rig.store.power_cut()
+    await rig.open()
+    assert (await rig.offset(session_id)).offset >= announced == 40
+
+
+async def test_a_power_cut_loses_only_what_was_not_promised(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await crash_in_mid_upload(rig, session_id, 40)
+    rig.blobs.power_cut()
+    rig.store.boot_id = "boot-2"
+    await rig.open()
+    assert (await rig.offset(session_id)).offset == 0
+    await rig.put(session_id, whole_body(b"z" * 100))
+    assert await rig.finished_bytes(session_id) == b"z" * 100
+
+
+async def test_unverified_bytes_are_cut_off(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    digest = Digest("sha256", hashlib.sha256(b"x" * 100).digest())
+    await crash_in_mid_upload(rig, session_id, 40, digest)
+    assert rig.store._tables.files[session_id, "f1"].floor == 0
+    assert (await rig.offset(session_id)).offset == 0
+    assert rig.file(session_id).row.floor is None
+    assert rig.blobs.incoming_bytes(rig.file(session_id).row.blob_key) == b""
+
+
+async def test_all_bytes_there_are_finished_at_the_first_touch(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await crash_in_mid_upload(rig, session_id, 99)
+    key = rig.store._tables.files[session_id, "f1"].upload_id + ".1"
+    rig.blobs.incoming_blobs[key].data += b"x"
+    await rig.offset(session_id)
+    assert await rig.finished_bytes(session_id) == b"x" * 100
+
+
+async def test_missing_synced_bytes_fail_the_file(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    key = rig.file(session_id).row.blob_key
+    del rig.blobs.incoming_blobs[key].data[30:]
+    await rig.open()
+    assert (await rig.offset(session_id)).status == "failed"
+    with pytest.raises(UploadFailed):
+        await rig.put(session_id, whole_body(b"y" * 60), offset=40)
+    await rig.put(session_id, whole_body(b"z" * 100))
+    assert await rig.finished_bytes(session_id) == b"z" * 100
+
+
+async def test_a_sync_that_fails_fails_the_file(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    rig.blobs.fail_sync = True
+    with pytest.raises(Exception, match="damaged"):
+        await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    assert rig.file(session_id).row.state is State.FAILED
+    rig.blobs.fail_sync = False
+    await rig.put(session_id, whole_body(b"z" * 100))
+    assert await rig.finished_bytes(session_id) == b"z" * 100
+
+
+@pytest.mark.parametrize("fsync", ["complete", "never"])
+async def test_without_sync_a_kill_keeps_and_a_power_cut_deactivates(
+    autojump_clock: MockClock, fsync: Literal["complete", "never"]
+) -> None:
+    rig = await make_rig(fsync=fsync)
+    session_id = await rig.one_file(100)
+    await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    await rig.open()
+    assert (await rig.offset(session_id)).offset == 40
+    assert rig.blobs.syncs == 0 or fsync == "complete"
+    rig.store.boot_id = "boot-2"
+    await rig.open()
+    assert (await rig.offset(session_id)).status == "failed"
+
+
+async def test_interrupted_finishing_is_completed_at_start(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.put, session_id, whole_body(b"abc"))
+        while not rig.file(session_id).published:
+            await trio.lowlevel.checkpoint()
+        frozen = rig.store._tables.copy()
+    rig.store._tables = frozen
+    await rig.open()
+    assert (await rig.gateway.file(ANYBODY, session_id, "f1")).status == "completed"
+    assert await rig.finished_bytes(session_id) == b"abc"
+
+
+async def test_orphans_are_swept_at_start(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    kept = dict(rig.blobs.incoming_blobs)
+    writer = await rig.blobs.open_writer("ab" * 16 + ".1", at=0)
+    await writer.aclose()
+    await rig.open()
+    assert rig.blobs.incoming_blobs == kept
