@@ -25,6 +25,7 @@ from penstock.protocol.lifecycle import Input, State
 from penstock.server.uploads import facts
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.digests import Digest
+from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.session import LiveFile, LiveSession
 from penstock.storage.blobs.base import BlobStore
@@ -46,12 +47,15 @@ class Claim(NamedTuple):
 class Admission:
     """Lets appends in, one writer a file."""
 
-    def __init__(self, blobs: BlobStore, recovery: Recovery, max_appends: int) -> None:
+    def __init__(
+        self, blobs: BlobStore, recovery: Recovery, max_appends: int, disk_health: DiskHealth
+    ) -> None:
         self.running = 0
         self.closed = False  # draining: nobody is let in
         self._blobs = blobs
         self._recovery = recovery
         self._max_appends = max_appends
+        self._disk_health = disk_health
 
     async def admit(self, visit: Append, claim: Claim) -> None:
         """Wait until the file is ours, and take the lease. Cancel-safe.
@@ -124,7 +128,9 @@ class Admission:
     async def _hold(self, session: LiveSession, file: LiveFile) -> None:
         """A paused file holds the newcomer as it holds a running request."""
         if self.closed:
-            raise ServerBusy("the server is shutting down", headers={"Retry-After": str(RETRY_AFTER_S)})
+            raise _busy("the server is shutting down")
+        if trouble := self._disk_health():
+            raise _busy(f"the disk does not answer: {trouble['disk']}")
         if session.latched(file) and file.row.state is not State.PAUSED:
             await self._pause_latched(session, file)
         with trio.move_on_after(session.settings.pause_hold_s) as waiting:
@@ -155,10 +161,7 @@ class Admission:
 
     def _check(self, session: LiveSession, file: LiveFile, claim: Claim) -> None:
         if self.closed or self.running >= self._max_appends:
-            raise ServerBusy(
-                "as many uploads run as the setting max_appends allows; try again soon",
-                headers={"Retry-After": str(RETRY_AFTER_S)},
-            )
+            raise _busy("as many uploads run as the setting max_appends allows; try again soon")
         _check_state(session, file, claim)
         length = _check_length(session, file, claim)
         start = 0 if claim.offset is None else claim.offset
@@ -196,6 +199,10 @@ def locked(session: LiveSession, file: LiveFile) -> UploadLocked:
         details={"status": "paused" if paused else file.row.state.value, "offset": file.durable},
         headers={"Upload-Offset": str(file.durable), "Retry-After": str(RETRY_AFTER_S)},
     )
+
+
+def _busy(text: str) -> ServerBusy:
+    return ServerBusy(text, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _is_held(session: LiveSession, file: LiveFile) -> bool:

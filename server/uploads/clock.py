@@ -6,7 +6,6 @@ import time
 
 import trio
 
-
 FOLLOW_EVERY_S = 60.0
 
 

@@ -274,9 +274,9 @@ def _refuse_if_all_ended(session: LiveSession, verb: str) -> None:
 
 def _refuse_if_all_completed(session: LiveSession) -> None:
     """Cancelling what has been cancelled, or has failed, is fine."""
-    if session.files and all(file.row.state is State.COMPLETED for file in session.files.values()):
-        if not session.row.open:
-            raise UploadAlreadyCompleted("nothing to cancel: every file of the session is complete")
+    files = session.files.values()
+    if files and not session.row.open and all(file.row.state is State.COMPLETED for file in files):
+        raise UploadAlreadyCompleted("nothing to cancel: every file of the session is complete")
 
 
 def _numbers(session: LiveSession, file: LiveFile) -> Answer:

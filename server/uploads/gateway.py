@@ -37,6 +37,7 @@ from penstock.server.uploads.clock import Clock
 from penstock.server.uploads.commands import Answer, Commands, find_file
 from penstock.server.uploads.creation import Creation
 from penstock.server.uploads.finishing import Finisher
+from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.idempotency import Answers, IdempotencyKey
 from penstock.server.uploads.janitor import Janitor
 from penstock.server.uploads.offsets import Manner, OffsetReport
@@ -51,6 +52,7 @@ from penstock.storage.errors import BlobMissing
 from penstock.storage.state.base import FinishedRow, StateStore
 
 FIRST_PAGE = PageCursor()
+ALWAYS_WELL = DiskHealth((), 0.0)
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -85,6 +87,7 @@ class Gateway:
         server_key: bytes,
         boot_id: str,
         reserved_bytes: int,
+        disk_health: DiskHealth,
     ) -> None:
         self.settings = settings
         self.clock = Clock()
@@ -97,7 +100,7 @@ class Gateway:
         self._registry = Registry(store, self._space, settings, self.clock)
         self._finisher = Finisher(blobs, server_key)
         self._recovery = Recovery(blobs, boot_id, self._finisher)
-        self._admission = Admission(blobs, self._recovery, settings.max_appends)
+        self._admission = Admission(blobs, self._recovery, settings.max_appends, disk_health)
         self._commands = Commands(blobs, self._recovery)
         self._creation = Creation(self._registry, self._space, settings, server_key)
         self._answers = Answers(store)
@@ -107,12 +110,25 @@ class Gateway:
 
     @classmethod
     async def open(
-        cls, blobs: BlobStore, store: StateStore, settings: Settings, *, server_key: bytes, boot_id: str
+        cls,
+        blobs: BlobStore,
+        store: StateStore,
+        settings: Settings,
+        *,
+        server_key: bytes,
+        boot_id: str,
+        disk_health: DiskHealth = ALWAYS_WELL,
     ) -> Gateway:
         """A gateway whose leftovers of a crash are dealt with. Raises: StoreError."""
         reserved_bytes = await store.reserved_bytes()
         gateway = cls(
-            blobs, store, settings, server_key=server_key, boot_id=boot_id, reserved_bytes=reserved_bytes
+            blobs,
+            store,
+            settings,
+            server_key=server_key,
+            boot_id=boot_id,
+            reserved_bytes=reserved_bytes,
+            disk_health=disk_health,
         )
         await gateway.janitor.start_up()
         return gateway

@@ -28,8 +28,10 @@ from penstock.protocol.events import UploadFailed as UploadFailedEvent
 from penstock.protocol.events import UploadProgress
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.digests import Digest
+from penstock.server.uploads.gateway import Gateway
+from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.offsets import Manner
-from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
+from tests.server.uploads.rig import SERVER_KEY, FedBody, Rig, make_rig, whole_body
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
@@ -580,3 +582,22 @@ def _registration(session_id: str) -> tuple[Any, str, Any]:
     from penstock.server.uploads.actor import ANYBODY
 
     return ANYBODY, session_id, [FileSpec(file_name="b.bin", file_id="f2", file_size=3)]
+
+
+async def test_nobody_is_let_in_behind_a_stuck_disk(autojump_clock: MockClock) -> None:
+    oldest_s = 0.0
+    rig = await make_rig()
+    rig.gateway = await Gateway.open(
+        rig.blobs,
+        rig.store,
+        rig.settings,
+        server_key=SERVER_KEY,
+        boot_id=rig.store.boot_id,
+        disk_health=DiskHealth((lambda: oldest_s,), 30.0),
+    )
+    session_id = await rig.one_file(3)
+    oldest_s = 31.0
+    with pytest.raises(ServerBusy, match="31 s"):
+        await rig.put(session_id, whole_body(b"abc"))
+    oldest_s = 0.0
+    await rig.put(session_id, whole_body(b"abc"))
