@@ -59,6 +59,7 @@ class H2Client:
         self.goaway: ev.ConnectionTerminated | None = None
         self.windows: list[ev.WindowUpdated] = []
         self.settings: dict[int, int] = {}
+        self.pings = 0
         self.pongs = 0
         self.eof = False
 
@@ -180,6 +181,8 @@ class H2Client:
                 answer.ended, answer.reset = True, event.error_code
             case ev.WindowUpdated():
                 self.windows.append(event)
+            case ev.PingReceived():
+                self.pings += 1
             case ev.PingAckReceived():
                 self.pongs += 1
             case ev.RemoteSettingsChanged():

@@ -71,6 +71,7 @@ async def test_a_body_arrives_whole_and_in_order() -> None:
 
     async with talking(app) as (client, _):
         assert (await client.ask("PUT", body=body)).status == 200
+        assert client.pings == 0  # there is nothing to be reset
     assert got == body
 
 
@@ -114,16 +115,24 @@ async def test_receive_after_the_body_waits_for_the_disconnect() -> None:
 
 async def test_receive_after_the_answer_is_a_disconnect() -> None:
     told: list[Message] = []
+    late, ended = trio.Event(), trio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await answer(send)
+        await late.wait()
         told.append(await receive())
         with pytest.raises(RuntimeError):
             await send({"type": "http.response.body"})
+        ended.set()
 
     async with talking(app) as (client, _):
-        assert (await client.ask("POST", body=b"unread")).status == 200
+        client.mute = True
+        stream_id = client.request("POST", end=False)
+        assert (await client.answer(stream_id)).status == 200
+        client.machine.send_data(stream_id, b"nobody wants this")
         await client.ping()
+        late.set()
+        await wait(ended)
     assert told == [{"type": "http.disconnect"}]
 
 
