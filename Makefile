@@ -46,8 +46,9 @@ check: setup ## style, async rules, types, import layers
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q tests/test_layers.py
 
-docs: setup ## write the generated pages (docs/settings.md)
+docs: setup ## write what is generated: docs/settings.md, protocol/events.schema.json
 	@$(RUN) -m penstock.server.presentation
+	@$(RUN) -m penstock.protocol.schema > protocol/events.schema.json
 
 clean: ## remove what can be made again; not your data directory
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,69 @@
+"""The server process: ready when it says so, one per data directory, and gone when it is asked to go."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from penstock.server.exits import Exit
+from tests.running import PATIENCE_S, PENSTOCK, Server, serving
+
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def connected(server: Server) -> socket.socket:
+    url = urlsplit(server.url)
+    assert url.hostname
+    assert url.port
+    return socket.create_connection((url.hostname, url.port), timeout=PATIENCE_S)
+
+
+def test_ready_means_ready(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path) as server, connected(server) as client:
+        client.sendall(REQUEST)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_though_peers_stall(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(cwd=tmp_path) as server, connected(server) as idle, connected(server) as stalled:
+        idle.sendall(REQUEST)
+        assert idle.recv(65536)
+        stalled.sendall(REQUEST[:-2])
+        server.process.send_signal(number)
+        assert server.process.wait(PATIENCE_S) == Exit.OK
+        assert idle.recv(1) == b""
+
+
+def test_a_data_directory_serves_one_process(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path) as server:
+        second = subprocess.run(
+            [*PENSTOCK, "--port", "0"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert second.returncode == Exit.DATA_BUSY
+        assert f"in use by process {server.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+    with serving(cwd=tmp_path):
+        pass
+
+
+def test_a_broken_database_has_its_exit_code(tmp_path: Path) -> None:
+    with serving(cwd=tmp_path):
+        pass
+    (tmp_path / "data" / "state.db").write_bytes(b"nonsense" * 100)
+    ended = subprocess.run(
+        [*PENSTOCK, "--port", "0"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == Exit.DATA_UNUSABLE
+    assert "state.db" in ended.stderr
+    assert "Traceback" not in ended.stderr
