@@ -49,7 +49,6 @@ class AsgiBody:
             return
         if self._arrived > self.length or (self._ended and self._arrived < self.length):
             self._broken = f"{self._arrived} bytes came, {self.length} were announced"
-            self._chunk = self._chunk[: max(len(self._chunk) - self._arrived + self.length, 0)]
 
     def receive_nowait(self, into: memoryview) -> int:
         """Move up to `len(into)` bytes; 0 is the end. Raises: `trio.WouldBlock`; `BodyBroken`."""
