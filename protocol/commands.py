@@ -89,6 +89,9 @@ COMMANDS: dict[str, type[Command]] = {
 }
 
 
+BY_BARE_ID = (JoinSession, LeaveSession)  # may also be given as just the session id
+
+
 def parse_command(name: str, payload: object) -> Command:
     """A command from its name and its JSON payload; `join-session` and `leave-session` also take the bare id.
 
@@ -97,7 +100,7 @@ def parse_command(name: str, payload: object) -> Command:
     wanted = COMMANDS.get(name)
     if wanted is None:
         raise InvalidMessage(f"type: {name[:40]!r} is not a command; there are {', '.join(COMMANDS)}")
-    if isinstance(payload, str) and wanted in (JoinSession, LeaveSession):
+    if isinstance(payload, str) and wanted in BY_BARE_ID:
         payload = {"sessionId": payload}
     return convert(payload, wanted, field="data")
 

@@ -11,6 +11,8 @@ from penstock.protocol.errors import InvalidMessage
 
 T = TypeVar("T")
 
+_MAX_MESSAGE = 300  # it may quote the client's field names, which can be as long as a message
+
 _AT = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`$")
 
 
@@ -18,7 +20,7 @@ def parse_json(data: bytes | str) -> object:
     """Raises: InvalidMessage."""
     try:
         value: object = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidMessage(f"not valid JSON: {error}") from None
     return value
 
@@ -27,7 +29,7 @@ def convert(value: object, wanted: type[T], field: str = "body") -> T:
     """A decoded JSON value as the wanted type. Raises: InvalidMessage naming the field."""
     try:
         return msgspec.convert(value, wanted)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise InvalidMessage(_named(str(error), field)) from None
 
 
@@ -45,4 +47,4 @@ def _named(message: str, field: str) -> str:
     found = _AT.search(message)
     path = found["path"] if found else ""
     text = message[: found.start()] if found else message
-    return f"{path or field}: {text[:1].lower()}{text[1:]}"
+    return f"{path or field}: {text[:1].lower()}{text[1:_MAX_MESSAGE]}"

@@ -1,23 +1,22 @@
 """What the server tells its watchers: typed events, the same on every wire.
 
 A *fact* has its own `seq` and is never lost or merged; *progress* repeats the last `seq` and only the
-newest counts. Pause and resume are facts that look like progress (`fact: true`). What may be missing is UNSET.
+newest counts. Pause and resume are facts that look like progress (`fact: true`). What may be missing is
+UNSET.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
-
-from penstock.protocol.errors import JSON
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, rename="camel"):
     code: str
     message: str
-    details: JSON | UnsetType = UNSET
+    details: dict[str, Any] | UnsetType = UNSET  # Any: msgspec cannot decode a recursive alias
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -94,7 +94,7 @@ TRANSITIONS: dict[State, dict[Input, Cell]] = {
         _I.LAST_BYTE: None,
         _I.BROKE_OFF: _S.PAUSED,
         _I.PAUSE: _S.PAUSED,
-        _I.RESUME: _S.UPLOADING,  # but see RESUMED
+        _I.RESUME: _S.UPLOADING,  # or as before the pause: see _resumed
         _I.CANCEL: _S.CANCELLED,
         _I.FINISHED: None,
         _I.FAILS: _S.FAILED,
@@ -117,7 +117,7 @@ TRANSITIONS: dict[State, dict[Input, Cell]] = {
         _I.BROKE_OFF: _S.FINISHING,
         _I.PAUSE: UploadLocked,
         _I.RESUME: _S.FINISHING,
-        _I.CANCEL: _S.CANCELLED,  # but see PUBLISHED
+        _I.CANCEL: _S.CANCELLED,  # refused once it is published: see advance
         _I.FINISHED: _S.COMPLETED,
         _I.FAILS: _S.FAILED,
     },

@@ -35,7 +35,7 @@ def choose_language(wanted: str) -> str:
     The first range that we have wins; weights are ignored, browsers list in order of preference.
     """
     for part in wanted.split(","):
-        primary = part.split(";", 1)[0].strip().lower().split("-", 1)[0]
+        primary = part.split(";", 1)[0].strip().lower().replace("_", "-").split("-", 1)[0]
         if primary in LANGUAGES:
             return primary
     return "en"

@@ -79,7 +79,7 @@ def safe_name(name: str) -> str:
     """A client's file name made harmless for a path and a URL: no separators, no control characters,
     at most 190 bytes, cut at a character, the extension kept."""
     base = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
-    cleaned = _UNSAFE.sub("_", base).strip(" .")
+    cleaned = _UNSAFE.sub("_", base.strip(" ."))
     stem, dot, extension = cleaned.rpartition(".")
     if not dot or not stem or len(extension.encode()) > MAX_EXTENSION_BYTES:
         return _cut(cleaned, MAX_SAFE_NAME_BYTES) or "file"

@@ -74,7 +74,8 @@ def overall_status(tally: Tally, *, latch: bool, lapsed: bool) -> OverallStatus:
         return _ended(tally)
     if tally.appending or tally.finishing:
         return OverallStatus.UPLOADING
-    if latch or (tally.paused and not tally.retrying):
+    retrying = 0 if lapsed else tally.retrying
+    if latch or (tally.paused and not retrying):
         return OverallStatus.PAUSED
     return OverallStatus.UPLOADING if tally.started else OverallStatus.PENDING
 

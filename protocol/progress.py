@@ -34,14 +34,14 @@ class SpeedWindow:
         self._samples: deque[tuple[float, int]] = deque([(now, 0)])
 
     def add(self, now: float, count_bytes: int) -> None:
-        """Note bytes that came in at `now` (never before the last call's)."""
+        """Note bytes that came in at `now`. When the clock was set back, counting begins anew."""
+        self._forget(now)
         self._total += count_bytes
         last_at, _ = self._samples[-1]
         if len(self._samples) > 1 and now - last_at < _SLOT_S:
             self._samples[-1] = (last_at, self._total)
         else:
             self._samples.append((now, self._total))
-        self._forget(now)
 
     def bytes_per_s(self, now: float) -> float:
         """0 after five silent seconds."""
@@ -51,6 +51,8 @@ class SpeedWindow:
         return moved / max(now - start_at, _SLOT_S) if moved else 0.0
 
     def _forget(self, now: float) -> None:
+        if now < self._samples[-1][0]:
+            self._samples = deque([(now, self._total)])
         while len(self._samples) > 1 and self._samples[1][0] <= now - SPEED_WINDOW_S:
             self._samples.popleft()
         if self._samples[0][0] < now - SPEED_WINDOW_S:
@@ -59,7 +61,8 @@ class SpeedWindow:
 
 class Throttle:
     """Which progress of one file is worth sending: more than `interval_s` and at least `min_percent` after
-    the last one, or `at_least_s` after it. Without a known length only time counts."""
+    the last one (down counts too: a new attempt), or `at_least_s` after it. Without a known length only time
+    counts. A clock that was set back cannot silence it."""
 
     __slots__ = ("_at_least_s", "_interval_s", "_last_at", "_last_percent", "_min_percent")
 
@@ -71,11 +74,11 @@ class Throttle:
         self._last_percent = 0.0
 
     def due(self, now: float, current: float | None) -> bool:
-        """Whether progress at `current` percent (None: unknown length) is to be sent; if so it counts as sent."""
+        """Whether progress at `current` percent (None: unknown length) is to be sent; if so, it was."""
         if self._last_at is not None:
             waited = now - self._last_at
-            moved = current is None or current - self._last_percent >= self._min_percent
-            if not (waited > self._interval_s and moved) and waited < self._at_least_s:
+            moved = current is None or abs(current - self._last_percent) >= self._min_percent
+            if not (waited > self._interval_s and moved) and 0 <= waited < self._at_least_s:
                 return False
         self.sent(now, current)
         return True

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_LAST_S = 253_402_300_799  # 9999-12-31T23:59:59Z; told for all that lies beyond: retention may be endless
+
 
 def iso(unix_s: float) -> str:
-    """`2026-01-15T10:30:00.000Z`."""
-    return (
-        datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{_milliseconds(unix_s):03d}Z"
-    )
+    """`2026-01-15T10:30:00.000Z`. Milliseconds are cut, not rounded: an event is never in the future."""
+    instant = datetime.fromtimestamp(min(unix_s, _LAST_S), UTC)
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def file_stamp(unix_s: float) -> str:
     """`2026-01-15T10-30-00_000Z`: the same instant, fit for a file name."""
-    return (
-        datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H-%M-%S_") + f"{_milliseconds(unix_s):03d}Z"
-    )
-
-
-def _milliseconds(unix_s: float) -> int:
-    return datetime.fromtimestamp(unix_s, UTC).microsecond // 1000
+    return iso(unix_s).replace(":", "-").replace(".", "_")

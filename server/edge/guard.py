@@ -36,7 +36,7 @@ _EXPOSE_HEADERS = (
     b"Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires, Upload-Defer-Length, "
     b"Upload-Concat, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, "
     b"Upload-Complete, Upload-Limit, Upload-Draft-Interop-Version, Retry-After, Repr-Digest, ETag, "
-    b"Content-Range, Content-Disposition"
+    b"Content-Range, Content-Disposition, Upload-State, Upload-Attempt, Preference-Applied"
 )
 _MAX_AGE_S = b"86400"  # otherwise every PATCH costs a preflight
 
