@@ -14,7 +14,7 @@ SOURCES = $(shell find server storage protocol tests -name '*.py')
 ASYNC_RULES := ASYNC102,ASYNC119,ASYNC120,ASYNC900,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check docs clean
+.PHONY: help setup serve test check soak crash bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,19 @@ check: setup ## style, async rules, types, import layers
 	@$(VENV)/bin/flake8-async --enable=$(ASYNC_RULES) $(SOURCES)
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q tests/test_layers.py
+
+# The same tests at full size: gigabytes, a thousand watchers, twenty kills. Minutes, and 5 GB below $$TMPDIR.
+FULL_SIZE := ACCEPTANCE_SIZE=full $(RUN) -m pytest -v --override-ini faulthandler_timeout=1800 \
+	--override-ini log_cli=true --log-cli-level=INFO --log-cli-format='%(message)s'
+
+soak: setup ## full-size acceptance tests: big files, pauses, cancels, a crowd; ARGS as for test
+	@$(FULL_SIZE) tests/acceptance $(ARGS)
+
+crash: setup ## full-size crash tests: kill -9 in mid-upload, again and again; ARGS as for test
+	@$(FULL_SIZE) tests/faults/test_crash.py $(ARGS)
+
+bench: setup ## measure uploads against express + multer; options: make bench ARGS="one --rounds 9"
+	@$(RUN) -m bench $(ARGS)
 
 docs: setup ## write what is generated: docs/settings.md, protocol/events.schema.json
 	@$(RUN) -m penstock.server.presentation

@@ -14,7 +14,7 @@ class PeerGone(OSError):
 
 
 class PeerTooSlow(PeerGone):
-    """The kernel took no byte for `send_timeout_s`: the peer does not read. Its connection is being closed."""
+    """The kernel took no byte for `send_timeout_s`: the peer does not read, its connection is closed."""
 
 
 class BodyBroken(Exception):

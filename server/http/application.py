@@ -61,7 +61,8 @@ class _Connection(TrioASGIHTTPConnection):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, request.incoming, nursery.cancel_scope)
                 response = await self.app.handle_request(request)
-                await self._send_response(cast("Any", send), response)
+                if not request.incoming.broken:
+                    await self._send_response(cast("Any", send), response)
                 nursery.cancel_scope.cancel(reason="answered")
         finally:
             with trio.move_on_after(CLEANUP_S, shield=True):

@@ -24,6 +24,7 @@ class Incoming:
         self._receive = receive
         self._length = length
         self._body: Body | None = None
+        self.broken = False  # the body ended before its time: the server knows why, and answers
         self._free = trio.Event()  # `receive` no longer brings body: it may be asked about the peer
         if scope["method"] in _BODILESS:
             self._free.set()
@@ -49,6 +50,7 @@ class Incoming:
 
     async def _next(self) -> Any:
         message = await self._receive()
-        if not message.get("more_body"):
+        self.broken = message["type"] == "http.disconnect"
+        if not self.broken and not message.get("more_body"):
             self._free.set()
         return message
