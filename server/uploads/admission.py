@@ -42,6 +42,8 @@ class Claim(NamedTuple):
     ends_file: bool = False  # a file of unknown length is complete at the body's end
     retry_limit: bool = False  # the dialect cannot resume: breaks that add no byte are counted
     digest: Digest | None = None  # of this body, to be verified before any of it is promised
+    whole: bool = False  # a body that ends before the file's registered size has broken off
+    expected_bytes: int | None = None  # for the percentage, while the file's size is unknown
 
 
 class Admission:
@@ -56,6 +58,11 @@ class Admission:
         self._recovery = recovery
         self._max_appends = max_appends
         self._disk_health = disk_health
+
+    @property
+    def well(self) -> bool:
+        """Whether anybody is let in at all."""
+        return not self.closed and not self._disk_health()
 
     async def admit(self, visit: Append, claim: Claim) -> None:
         """Wait until the file is ours, and take the lease. Cancel-safe.
@@ -92,6 +99,8 @@ class Admission:
             session.restart(file)
         first = row.started_at is None or old_key is not None
         session.move(file, Input.START)
+        if row.file_size is None and claim.offset is None and claim.ends_file and claim.body_bytes:
+            session.set_length(file, claim.body_bytes)
         with session.changing(file):
             row.started_at = session.now() if first else row.started_at
             self._note_terms(visit, claim)
@@ -99,7 +108,8 @@ class Admission:
             [file], [partial(facts.started, file)] if first else [], hard=row.floor is not None
         )
         if old_key is not None:
-            await self._blobs.delete(old_key)
+            with trio.CancelScope(shield=True):  # no row knows it any more; it waits for the disk only
+                await self._blobs.delete(old_key)
 
     def _note_terms(self, visit: Append, claim: Claim) -> None:
         row = visit.file.row
@@ -109,6 +119,7 @@ class Admission:
         row.broke_off = False
         row.error_code = row.error_message = None
         visit.keeps_floor = claim.digest is not None
+        visit.file.expected_bytes = claim.expected_bytes
 
     async def _try(self, visit: Append, claim: Claim) -> bool:
         """One round: wait for what is in the way, then check and take. False: look again."""
@@ -153,6 +164,7 @@ class Admission:
             raise locked(session, file)
         if not file.durable <= claim.offset <= file.received:
             raise _mismatch(file, claim.offset)
+        _check_claim(session, file, claim)  # who is refused anyway must not disturb the holder
         holder.stop(StopReason.SUPERSEDED)
         with trio.move_on_after(session.settings.lease_wait_s) as waiting:
             await holder.done.wait()
@@ -162,15 +174,11 @@ class Admission:
     def _check(self, session: LiveSession, file: LiveFile, claim: Claim) -> None:
         if self.closed or self.running >= self._max_appends:
             raise _busy("as many uploads run as the setting max_appends allows; try again soon")
-        _check_state(session, file, claim)
-        length = _check_length(session, file, claim)
-        start = 0 if claim.offset is None else claim.offset
+        _check_claim(session, file, claim)
         if claim.offset is not None and claim.offset != file.durable:
             raise _mismatch(file, claim.offset)
-        if length is not None and claim.body_bytes is not None:
-            _check_body(start, claim, length)
-        if file.row.file_size is None and length is not None:
-            session.set_length(file, length)
+        if file.row.file_size is None and claim.length is not None:
+            session.set_length(file, claim.length)
 
 
 def needs_restart(file: LiveFile, claim: Claim) -> bool:
@@ -206,7 +214,8 @@ def _busy(text: str) -> ServerBusy:
 
 
 def _is_held(session: LiveSession, file: LiveFile) -> bool:
-    return not file.ended and (file.row.state is State.PAUSED or session.latched(file))
+    too_far = file.row.state in (State.FINISHING, State.COMPLETED, State.CANCELLED)
+    return file.row.state is State.PAUSED or (session.latched(file) and not too_far)
 
 
 def _mismatch(file: LiveFile, offset: int) -> OffsetMismatch:
@@ -214,6 +223,13 @@ def _mismatch(file: LiveFile, offset: int) -> OffsetMismatch:
         f"the request begins at {offset}, the file has {file.durable} bytes; continue from there",
         offset=file.durable,
     )
+
+
+def _check_claim(session: LiveSession, file: LiveFile, claim: Claim) -> None:
+    _check_state(session, file, claim)
+    length = _check_length(session, file, claim)
+    if length is not None and claim.body_bytes is not None:
+        _check_body(claim.offset or 0, claim, length)
 
 
 def _check_state(session: LiveSession, file: LiveFile, claim: Claim) -> None:

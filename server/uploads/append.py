@@ -71,6 +71,7 @@ class Append:
         self._gate_open = True
         self._parked = trio.Event()
         self._pause_told = trio.Event()
+        self._told_last = False  # it ends: no pause fact will come from it any more
         self._moved = trio.lowlevel.ParkingLot()  # gate, queue or reader moved: look again
         self._waiting = trio.CancelScope()  # around the reader's current wait
         self._filling: bytearray | None = None
@@ -108,16 +109,21 @@ class Append:
 
     def open_gate(self) -> None:
         self._gate_open = True
+        self.last_byte_at = trio.current_time()  # it was not allowed to bring any
         self._moved.unpark_all()
 
     async def wait_parked(self) -> None:
         """Until the gate is closed and everything taken is written, or the append is done."""
         await self._first_of(self._parked)
 
-    def confirm_pause(self) -> None:
-        """The pause was committed and acknowledged: make the bytes durable and tell the fact."""
+    def confirm_pause(self) -> bool:
+        """The pause was committed: make the bytes durable and tell the fact. False if the append has ended
+        meanwhile: all it had is durable, and the caller tells."""
+        if self._told_last or self.done.is_set():
+            return False
         self.pause_due = True
         self._moved.unpark_all()
+        return True
 
     async def wait_pause_told(self) -> None:
         """Until the fact of a confirmed pause is out, or the append is done."""
@@ -130,6 +136,11 @@ class Append:
     @property
     def paused(self) -> bool:
         return not self._gate_open
+
+    @property
+    def parked(self) -> bool:
+        """Whether it takes nothing and everything taken is written."""
+        return self.paused and self._parked.is_set()
 
     @property
     def settling(self) -> bool:
@@ -151,6 +162,7 @@ class Append:
         self.writer = writer
         self._limit = limit
         self._reading = True
+        self.last_byte_at = trio.current_time()  # it may have been held before
         broken: BodyBroken | Overrun | None = None
         with self.fresh_scope():
             async with trio.open_nursery() as nursery:
@@ -159,6 +171,8 @@ class Append:
                     await self._read(body)
                 except (BodyBroken, Overrun) as error:
                     broken = error
+                except StoreError as error:
+                    self.fault = error
                 finally:
                     self._reading = False
                     self._has_read = True
@@ -200,6 +214,8 @@ class Append:
 
     async def _read(self, body: Body) -> None:
         while body.length is None or self.taken_bytes < body.length:
+            if not self._gate_open and self.file.received == self.file.row.file_size:
+                return  # the pause came too late: held back, a whole file would never be finished
             if not self._gate_open:
                 await self._park()
             elif await self._wait_bytes(body) and await self._take(body):
@@ -287,9 +303,9 @@ class Append:
             await self._hand_over()
         while self._queue:
             await self._moved.park()
-        self._parked.set()
         with trio.move_on_after(self._settings.pause_hold_s) as hold:
             while not self._gate_open:
+                self._parked.set()  # again for a pause that follows a resume at once
                 if self.pause_due:
                     await self._tell_pause()
                 else:
@@ -308,8 +324,9 @@ class Append:
                 self.fault = error
                 self.stop(StopReason.STORE)
 
-    async def tell_due_pause(self) -> None:
+    async def tell_due_pause(self, *, last: bool = False) -> None:
         """Tell the fact of a confirmed pause, if it is still to come. Raises: StoreError."""
+        self._told_last = last
         if self.pause_due:
             self.pause_due = False
             await self.session.record_pause([self.file])

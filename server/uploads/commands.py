@@ -53,10 +53,8 @@ class Commands:
             await self._recovery.touch(session, file)
         async with session.lock:
             for file in files:
-                if not session.latched(file):
-                    advance(file.row.state, Input.START, file.circumstances())
-                elif file.ended:
-                    advance(file.row.state, Input.PAUSE, file.circumstances())
+                wanted = Input.PAUSE if session.latched(file) else Input.START
+                advance(file.row.state, wanted, file.circumstances())
             session.note_activity()
             await self._start_all(session, files)
         return {"fileIds": [file.file_id for file in files], "status": session.overall_status(session.now())}
@@ -65,16 +63,17 @@ class Commands:
         makers: list[FactMaker] = []
         old_keys: list[str] = []
         for file in files:
+            first = file.row.started_at is None
             if session.latched(file):
                 if session.move(file, Input.PAUSE):
                     makers.append(partial(facts.progress, session, file, fact=True, status="paused"))
                 continue
             if file.row.state is State.FAILED and not file.row.resumable_after_failure:
+                first = True
                 old_keys.append(file.row.blob_key)
                 session.restart(file)
-                file.row.started_at = None
             session.move(file, Input.START)
-            if file.row.started_at is None:
+            if first:
                 with session.changing(file):
                     file.row.started_at = session.now()
                 makers.append(partial(facts.started, file))
@@ -100,10 +99,13 @@ class Commands:
 
     async def pause(self, session: LiveSession, command: UploadPause) -> Answer:
         """When it returns, the file does not grow until it is resumed."""
-        async with session.lock:
-            if command.file_id is None:
+        if command.file_id is None:
+            async with session.lock:
                 return await self._pause_session(session)
-            file = find_file(session, command.file_id)
+        file = find_file(session, command.file_id)
+        await self._recovery.touch(session, file)
+        async with session.lock:
+            advance(file.row.state, Input.PAUSE, file.circumstances())  # refused before it holds anything up
             await self._quiet([file])
             changed = session.move(file, Input.PAUSE)
             await self._tell_pauses(session, [file] if changed else [])
@@ -114,18 +116,17 @@ class Commands:
         first = not session.row.latch
         session.row.latch = True  # before any wait: appends that come now find it
         files = [file for file in session.files.values() if _can_pause(file)]
-        await self._quiet(files)
+        await self._quiet([file for file in session.files.values() if not _is_finishing(file)])
         changed = [file for file in files if _can_pause(file) and session.move(file, Input.PAUSE)]
         await self._tell_pauses(session, changed, latch=first and not changed)
         return _session_numbers(session, changed)
 
     async def _quiet(self, files: Sequence[LiveFile]) -> None:
         """Close the gates, then wait until what was taken is written."""
-        running = [file.append for file in files if file.append is not None]
-        for append in running:
-            append.close_gate()
-        for append in running:
-            await append.wait_parked()
+        while running := [file.append for file in files if file.append and not file.append.parked]:
+            for append in running:
+                append.close_gate()
+            await running[0].wait_parked()  # then look again: another one may have taken its place
 
     async def _tell_pauses(
         self, session: LiveSession, changed: Sequence[LiveFile], *, latch: bool = False
@@ -134,23 +135,25 @@ class Commands:
         durable, by their appends."""
         session.note_activity()
         quiet = [file for file in changed if file.append is None]
-        writing = [file for file in changed if file.append is not None]
+        writing = [(file, file.append) for file in changed if file.append is not None]
         makers = [partial(facts.progress, session, file, fact=True, status="paused") for file in quiet]
         if latch:
             makers = [partial(facts.session_progress, session, fact=True)]
         await session.record(changed, makers)
-        for file in writing:
-            if file.append is not None:
-                file.append.confirm_pause()
+        late = [file for file, append in writing if not append.confirm_pause()]
+        if late:
+            await session.record_pause(late)
 
     # Resume
 
     async def resume(self, session: LiveSession, command: UploadResume) -> Answer:
         """Lift a pause: of one file, or the latch with every single pause and exemption."""
-        async with session.lock:
-            if command.file_id is None:
+        if command.file_id is None:
+            async with session.lock:
                 return await self._resume_session(session)
-            file = find_file(session, command.file_id)
+        file = find_file(session, command.file_id)
+        await self._recovery.touch(session, file)
+        async with session.lock:
             held = file.row.state is State.PAUSED or session.latched(file)
             advance(file.row.state, Input.RESUME, file.circumstances())
             if session.row.latch:
@@ -159,13 +162,17 @@ class Commands:
             return _numbers(session, file)
 
     async def _resume_session(self, session: LiveSession) -> Answer:
-        _refuse_if_all_ended(session, "resume")
+        if not session.row.latch:  # it would hold a failed file's new attempt for ever
+            _refuse_if_all_ended(session, "resume")
         latched, session.row.latch = session.row.latch, False
         exempt = [file for file in session.files.values() if file.row.exempt]
         for file in exempt:
             file.row.exempt = False
         paused = [file for file in session.files.values() if file.row.state is State.PAUSED]
         await self._lift(session, paused, silent=exempt, latch=latched and not paused)
+        for file in session.files.values():
+            if file.append is not None:  # a failed file's new attempt was held without being paused
+                file.append.open_gate()
         return _session_numbers(session, paused)
 
     async def _lift(
@@ -197,7 +204,7 @@ class Commands:
         reason = command.reason or "cancelled"
         if command.file_id is None:
             _refuse_if_all_completed(session)
-            files = [file for file in session.files.values() if not file.ended]
+            files = [file for file in session.files.values() if not file.ended or file.visitors]
             await self.cancel_files(session, files, reason, whole_session=True)
             return _session_numbers(session, files)
         file = find_file(session, command.file_id)
@@ -211,27 +218,30 @@ class Commands:
     ) -> None:
         """Cancel what can still be cancelled of these.
 
-        Raises: UploadLocked or UploadAlreadyCompleted when there is only one and it got too far; StoreError.
+        Raises: UploadLocked or UploadAlreadyCompleted when one was meant and it got too far; StoreError.
         """
+        for file in files:
+            if _is_finishing(file) and file.append is None:
+                await self._recovery.touch(session, file)  # after a fault it may be in its place already
         for visit in _visitors(files):
             visit.stop(StopReason.CANCELLED)
         async with session.lock:
-            for visit in _visitors(files):
-                visit.stop(StopReason.CANCELLED)  # those that came while we waited for the lock
-            for visit in _visitors(files):
-                await visit.done.wait()
-            cancelled: list[LiveFile] = []
+            while visits := _visitors(files):  # others may come while we wait
+                for visit in visits:
+                    visit.stop(StopReason.CANCELLED)
+                await visits[0].done.wait()
             makers: list[FactMaker] = []
             for file in files:
                 uploaded_bytes = file.durable
-                if self._cancel_one(session, file, alone=len(files) == 1):
-                    cancelled.append(file)
+                if self._cancel_one(session, file, alone=not whole_session):
                     makers.append(partial(facts.cancelled, file, reason, uploaded_bytes))
             if whole_session:
                 session.row.open = False
             session.note_activity()
-            await session.record(cancelled, makers, hard=True)
-            await self._remove_bytes([file for file in files if file.ended])
+            ended = [file for file in files if file.row.state in (State.CANCELLED, State.FAILED)]
+            await session.record(ended, makers, hard=True)
+            for file in ended:
+                await self._blobs.delete(file.row.blob_key)
 
     def _cancel_one(self, session: LiveSession, file: LiveFile, *, alone: bool) -> bool:
         try:
@@ -242,13 +252,8 @@ class Commands:
             return False
         with session.changing(file):
             file.received = file.durable = file.row.synced = 0
+            file.row.resumable_after_failure = False
         return changed
-
-    async def _remove_bytes(self, files: Sequence[LiveFile]) -> None:
-        for file in files:
-            if file.row.state in (State.CANCELLED, State.FAILED):
-                file.row.resumable_after_failure = False
-                await self._blobs.delete(file.row.blob_key)
 
 
 def find_file(session: LiveSession, file_id: str) -> LiveFile:
@@ -264,7 +269,11 @@ def _visitors(files: Sequence[LiveFile]) -> list[Append]:
 
 
 def _can_pause(file: LiveFile) -> bool:
-    return not file.ended and file.row.state is not State.FINISHING
+    return not file.ended and not _is_finishing(file)
+
+
+def _is_finishing(file: LiveFile) -> bool:
+    return file.row.state is State.FINISHING
 
 
 def _refuse_if_all_ended(session: LiveSession, verb: str) -> None:

@@ -86,6 +86,11 @@ class Creation:
         await session.record(files, extra=extra, hard=True)
         return answer
 
+    def enrol(self, session: LiveSession, spec: FileSpec) -> LiveFile:
+        """One more file, in memory only: the caller commits it. Raises: ServerBusy, UnsupportedFormat, …"""
+        self._check_files([spec], have=session.files)
+        return session.add_file(self._row(session, spec))
+
     def _row(self, session: LiveSession, spec: FileSpec) -> FileRow:
         return FileRow(
             session_id=session.session_id,

@@ -27,14 +27,18 @@ class Finisher:
 
         Returns with the file still in finishing if it was cancelled meanwhile: the canceller removes it.
         """
+        self.begin(session, file)
+        session.sample_now(file)
+        await session.record([file], hard=True)  # or a power cut takes the name that the bytes are under
+        await self.publish(session, file)
+
+    def begin(self, session: LiveSession, file: LiveFile) -> None:
+        """Fix the name it will have; nothing is committed."""
         row = file.row
         row.stored_name = stored_name(
             self._server_key, row.session_id, row.file_id, row.attempt, session.now(), row.file_name
         )
         session.move(file, Input.LAST_BYTE)
-        session.sample_now(file)
-        await session.record([file])
-        await self.publish(session, file)
 
     async def publish(self, session: LiveSession, file: LiveFile) -> None:
         """The steps after the name is fixed; a crash may have come between any two. Raises: StoreError."""
@@ -47,11 +51,18 @@ class Finisher:
         except (BlobFault, BlobMissing) as error:
             await fail_file(session, file, ServerError(f"the stored bytes could not be kept: {error}"))
             return
-        session.move(file, Input.FINISHED)
-        with session.changing(file):
-            file.received = file.durable = row.synced = row.file_size or 0
+        finished = complete(session, file)
         maker = partial(facts.completed, file, session.row.category)
-        await session.record([file], [maker], extra=[SaveFinished(_finished(session, file))], hard=True)
+        await session.record([file], [maker], extra=[finished], hard=True)
+
+
+def complete(session: LiveSession, file: LiveFile) -> SaveFinished:
+    """A file is in its place: note it, and say what is to be committed with its row."""
+    row = file.row
+    with session.changing(file):
+        session.move(file, Input.FINISHED)
+        file.received = file.durable = row.synced = row.file_size or 0
+    return SaveFinished(_finished(session, file))
 
 
 def _is_cancelled(file: LiveFile) -> bool:

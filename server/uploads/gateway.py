@@ -44,6 +44,7 @@ from penstock.server.uploads.offsets import Manner, OffsetReport
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.registry import Registry
 from penstock.server.uploads.session import LiveSession
+from penstock.server.uploads.small import Intake
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.transfer import Transfer
 from penstock.server.uploads.watch import Wakeup, Watch
@@ -163,15 +164,17 @@ class Gateway:
             if first is not None:
                 return _stored_answer(first.body)
             session = await self._registry.writable(actor, session_id)
-            return await self._creation.register(session, specs, idempotency)
+            with session.in_use():
+                return await self._creation.register(session, specs, idempotency)
 
     async def complete_registration(self, actor: Actor, session_id: str) -> Snapshot:
         """No more files will be registered: the session may complete. Idempotent."""
         session = await self._registry.writable(actor, session_id)
-        if session.row.open:
-            session.row.open = False
-            session.note_activity()
-            await session.record(hard=True)
+        with session.in_use():
+            if session.row.open:
+                session.row.open = False
+                session.note_activity()
+                await session.record(hard=True)
         return await self.snapshot(actor, session_id)
 
     async def snapshot(self, actor: Actor, reference: str, page: PageCursor = FIRST_PAGE) -> Snapshot:
@@ -189,8 +192,7 @@ class Gateway:
         event = facts.session_progress(session, session.stamp())
         if role is not Role.WRITER:
             event = msgspec.structs.replace(event, session_id=session.row.watch_key)
-        moved = f"{session.version}.{session.tally.received_bytes}"
-        return event, f"{self._store.epoch}:{session.ring.seq}:{moved}:{event.overall_status}"
+        return event, f"{self._store.epoch}:{session.ring.seq}:{session.version}:{event.overall_status}"
 
     # Bytes
 
@@ -205,25 +207,54 @@ class Gateway:
         """
         session = await self._registry.writable(actor, session_id)
         visit = Append(session, find_file(session, file_id), self._pool)
+        with session.in_use():
+            try:
+                await self._admission.admit(visit, claim)
+                yield Transfer(
+                    visit,
+                    claim,
+                    admission=self._admission,
+                    blobs=self._blobs,
+                    pool=self._pool,
+                    finisher=self._finisher,
+                )
+            finally:
+                self._admission.release(visit)
+
+    @asynccontextmanager
+    async def adding(self, actor: Actor, session_id: str) -> AsyncIterator[Intake]:
+        """Around a request that adds files one by one: the session does not complete before its end.
+
+        Raises on entry: SessionNotFound, InsufficientPermissions, ServerBusy.
+        """
+        self._refuse_if_draining()
+        session = await self._registry.writable(actor, session_id)
+        intake = Intake(
+            session,
+            blobs=self._blobs,
+            pool=self._pool,
+            admission=self._admission,
+            creation=self._creation,
+            finisher=self._finisher,
+            boot_id=self._recovery.boot_id,
+        )
+        session.adding += 1
         try:
-            await self._admission.admit(visit, claim)
-            yield Transfer(
-                visit,
-                claim,
-                admission=self._admission,
-                blobs=self._blobs,
-                pool=self._pool,
-                finisher=self._finisher,
-            )
+            yield intake
         finally:
-            self._admission.release(visit)
+            intake.drop()
+            session.adding -= 1
+            if session.completes and not session.gone:
+                with trio.CancelScope(shield=True):  # waits for the disk only
+                    await session.record()
 
     async def offset(self, actor: Actor, reference: str, file_id: str, manner: Manner) -> OffsetReport:
         """How many bytes a file has. A watch key always peeks. Raises: UploadLocked, UploadCancelled, …"""
         session, role = await self._registry.resolve(actor, reference)
         if role is not Role.WRITER:
             manner = Manner.PEEK
-        return await offsets.report(session, find_file(session, file_id), manner, self._recovery)
+        with session.in_use():
+            return await offsets.report(session, find_file(session, file_id), manner, self._recovery)
 
     async def open_finished(self, category: str, stored_name: str) -> tuple[FinishedRow, BlobReader]:
         """A finished file, to be read and closed by the caller. Raises: FileNotFound."""
@@ -240,7 +271,7 @@ class Gateway:
     async def command(self, actor: Actor, command: Command) -> Answer:
         """Run a command; the ack's fields. Once begun it is not cancelled: it waits for the disk at most."""
         session = await self._registry.writable(actor, command.session_id)
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True), session.in_use():
             return await self._run(session, command)
         raise AssertionError("a shield is not cancelled")
 

@@ -69,10 +69,11 @@ class Janitor:
             await self._visit(session)
         await self._purge()
         await self.sweep_orphans(min_age_s=ORPHAN_AGE_S)
+        await self._finish_interrupted()
 
     async def _visit(self, session: LiveSession) -> None:
         now = self._clock.now()
-        if session.adding or any(file.visitors for file in session.files.values()):
+        if session.gone or session.adding or session.users:
             return
         if session.completes:
             await session.record()  # its retrying files have waited long enough
@@ -88,7 +89,8 @@ class Janitor:
         minutes = self._settings.session_timeout_s / 60
         error = SessionTimeout(f"nothing happened for {minutes:g} minutes; resume whenever you like")
         await session.record(makers=[lambda stamp: facts.session_error(session, error, "pause", stamp)])
-        self._registry.drop(session)
+        if not session.users:  # nobody came back while it was told
+            self._registry.drop(session)
 
     async def _expire(self) -> None:
         before = self._clock.now() - self._settings.retention_s
@@ -120,13 +122,24 @@ class Janitor:
     async def _forget(self, session_id: str) -> None:
         """Rows and facts go; so do the bytes of files that failed. Finished files stay."""
         session = await self._registry.get(session_id)
-        if session.row.ended_at is None or any(file.visitors for file in session.files.values()):
+        if session.row.ended_at is None or session.users:
             return
-        for file in session.files.values():
-            if file.row.state is not State.COMPLETED:
-                await self._blobs.delete(file.row.blob_key)
-        self._registry.drop(session)
-        await self._store.commit([DropSession(session_id)], hard=False)
+        if session.tally.unended:  # its client never came back
+            await self._expire_session(session)
+            return
+        async with self._registry.dropping(session):
+            for file in session.files.values():
+                if file.row.state is not State.COMPLETED:
+                    await self._blobs.delete(file.row.blob_key)
+            await self._store.commit([DropSession(session_id)], hard=False)
+
+    async def _finish_interrupted(self) -> None:
+        """Files that a fault of the store kept from their place, though all their bytes are here."""
+        for session in list(self._registry.sessions.values()):
+            if session.tally.finishing and not session.gone:
+                for file in session.files.values():
+                    if file.row.state is State.FINISHING and file.append is None:
+                        await self._recovery.touch(session, file)
 
     async def sweep_orphans(self, *, min_age_s: float) -> None:
         """Remove bytes that no row knows: what a crash left between two steps. Raises: StoreError."""

@@ -78,4 +78,4 @@ async def _is_stuck(writer: Append) -> bool:
     seen_at = writer.last_byte_at
     with trio.move_on_after(settings.takeover_probe_s):
         await writer.done.wait()
-    return writer.last_byte_at == seen_at and not writer.settling
+    return writer.done.is_set() or (writer.last_byte_at == seen_at and not writer.settling)

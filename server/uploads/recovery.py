@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.protocol.errors import ServerError
-from penstock.protocol.lifecycle import State
+from penstock.protocol.lifecycle import Input, State
 from penstock.server.uploads.failing import fail_file
 from penstock.server.uploads.finishing import Finisher
 from penstock.server.uploads.session import LiveFile, LiveSession
@@ -28,7 +28,7 @@ class Recovery:
                 await self._once(session, file)
 
     async def _once(self, session: LiveSession, file: LiveFile) -> None:
-        if not file.recovered and not file.ended:
+        if not file.recovered and (not file.ended or file.row.resumable_after_failure):
             await self._recover(session, file)
         file.recovered = True
 
@@ -37,25 +37,27 @@ class Recovery:
         if row.state is State.FINISHING:
             await self._finisher.publish(session, file)
             return
-        size = await self._blobs.size(row.blob_key) or 0
-        end = self._end(row, size)
+        found = await self._blobs.size(row.blob_key)
+        end, size = self._end(row, found), found or 0
         if end is None:
-            await fail_file(
-                session, file, ServerError("the machine restarted and its bytes were never synced")
-            )
+            await _give_up(session, file, "the machine restarted and its bytes were never synced")
         elif size < max(end, row.synced):
-            await fail_file(session, file, ServerError("stored bytes are missing"))
-        elif await self._cut(session, file, size, end) and end == row.file_size:
+            await _give_up(session, file, "stored bytes are missing")
+        elif not await self._cut(session, file, size, end) or file.ended:
+            return
+        elif found is not None and end == row.file_size:
+            if row.state is State.PAUSED:
+                session.move(file, Input.RESUME)  # the pause came too late, its last byte is here
             await self._finisher.finish(session, file)
 
-    def _end(self, row: FileRow, size: int) -> int | None:
+    def _end(self, row: FileRow, found: int | None) -> int | None:
         """Where the file's promised bytes end; None when nothing can be said of them."""
         if row.floor is not None:
             return row.floor
         if row.boot_id == self.boot_id:
-            return size if row.file_size is None else min(size, row.file_size)
-        if row.promise == "append" or size == 0:
-            return row.synced
+            return min(found or 0, (found or 0) if row.file_size is None else row.file_size)
+        if row.promise == "append" or (found is None and not row.boot_id):
+            return row.synced  # of a file without a blob nothing was ever promised
         return None
 
     async def _cut(self, session: LiveSession, file: LiveFile, size: int, end: int) -> bool:
@@ -65,11 +67,19 @@ class Recovery:
             try:
                 await self._blobs.cut(row.blob_key, end)
             except (BlobFault, BlobMissing):
-                await fail_file(session, file, ServerError("stored bytes could not be synced"))
+                await _give_up(session, file, "stored bytes could not be synced")
                 return False
         with session.changing(file):
             file.received = file.durable = end
         if (row.synced, row.floor) != (end, None):
             row.synced, row.floor = end, None
             await session.record([file], hard=True)
-        return size > 0 or row.file_size == 0
+        return True
+
+
+async def _give_up(session: LiveSession, file: LiveFile, reason: str) -> None:
+    if not file.ended:
+        await fail_file(session, file, ServerError(reason))
+        return
+    file.row.resumable_after_failure = False  # it had failed already: only a new attempt is left
+    await session.record([file], hard=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import structlog
 import trio
 
@@ -10,7 +13,7 @@ from penstock.protocol.names import check_session_reference, is_watch_key
 from penstock.server.settings import Settings
 from penstock.server.uploads import facts
 from penstock.server.uploads.actor import Actor, Role, Scope
-from penstock.server.uploads.append import StopReason
+from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.clock import Clock
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
@@ -27,6 +30,7 @@ class Registry:
         self.sessions: dict[str, LiveSession] = {}
         self._by_watch_key: dict[str, str] = {}
         self._loading: dict[str, trio.Event] = {}
+        self._breaking: dict[str, list[Append]] = {}  # they still hold what a session loaded anew would take
         self._store = store
         self._space = space
         self._settings = settings
@@ -86,15 +90,27 @@ class Registry:
             self._by_watch_key.pop(session.row.watch_key, None)
         session.leave()
 
+    @asynccontextmanager
+    async def dropping(self, session: LiveSession) -> AsyncIterator[None]:
+        """As `drop`; who asks for it waits until the block, which removes its rows, has ended."""
+        done = self._loading[session.session_id] = trio.Event()
+        self.drop(session)
+        try:
+            yield
+        finally:
+            del self._loading[session.session_id]
+            done.set()
+
     def _drop_broken(self, session: LiveSession, error: StoreError) -> None:
         """Its rows in memory are ahead of the store: nothing in it may be announced any more."""
         log.error("session-broken", session_id=session.session_id, reason=str(error))
         trouble = ServerError("the storage is in trouble; come back in a moment")
         session.leave(lambda stamp: facts.session_error(session, trouble, "pause", stamp))
         self.drop(session)
-        for file in session.files.values():
-            for visit in file.visitors:
-                visit.stop(StopReason.STORE)
+        visits = [visit for file in session.files.values() for visit in file.visitors]
+        self._breaking.setdefault(session.session_id, []).extend(visits)
+        for visit in visits:
+            visit.stop(StopReason.STORE)
 
     async def _watched(self, watch_key: str) -> LiveSession:
         session_id = self._by_watch_key.get(watch_key) or await self._store.find_watched(watch_key)
@@ -105,6 +121,9 @@ class Registry:
     async def _load(self, session_id: str) -> None:
         done = self._loading[session_id] = trio.Event()
         try:
+            for visit in self._breaking.get(session_id, ()):
+                await visit.done.wait()
+            self._breaking.pop(session_id, None)
             found = await self._store.load_session(session_id)
             if found is None:
                 raise SessionNotFound("there is no such session, or it has expired; create a new one")

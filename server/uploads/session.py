@@ -50,10 +50,12 @@ class LiveFile:
         "append",
         "client_progress",
         "durable",
+        "expected_bytes",
         "held",
         "published",
         "received",
         "recovered",
+        "reserved_in_store",
         "row",
         "sample",
         "speed",
@@ -68,12 +70,14 @@ class LiveFile:
         self.received = self.durable
         self.recovered = False
         self.published = False  # finishing has begun to put it into its place: too late to cancel
+        self.reserved_in_store = 0  # what its row reserves while it is not in memory
         self.append: Append | None = None  # the lease: who may write
         self.held: set[Append] = set()  # who waits to be let in
         self.speed: SpeedWindow | None = None
         self.throttle: Throttle | None = None
         self.sample: Entry | None = None
         self.client_progress: float | None = None
+        self.expected_bytes: int | None = None  # a guess, for the percentage while the size is unknown
         self._peak_percent = 0.0
 
     @property
@@ -105,7 +109,8 @@ class LiveFile:
         """Never goes down within an attempt."""
         if self.row.state is State.COMPLETED:
             return 100.0
-        self._peak_percent = max(self._peak_percent, facts.byte_percent(self.received, self.row.file_size))
+        length = self.expected_bytes if self.row.file_size is None else self.row.file_size
+        self._peak_percent = max(self._peak_percent, facts.byte_percent(self.received, length))
         return self._peak_percent
 
     def bytes_per_s(self, now: float) -> float:
@@ -151,6 +156,7 @@ class LiveSession:
         self.lock = trio.Lock()  # one command at a time; appends never take it
         self.changed = trio.lowlevel.ParkingLot()  # appends that wait for a file to let them in
         self.adding = 0  # requests that are still adding files
+        self.users = 0  # calls that may change it: meanwhile it stays in memory
         self.gone = False  # has left memory: watchers end, a next touch loads it anew
         self.farewell: Entry | None = None  # what they are told last
         self.version = 0  # moves with every change a poller could see
@@ -162,9 +168,11 @@ class LiveSession:
         self._on_fault = on_fault
         self._unpublished: deque[tuple[Entry, list[bool]]] = deque()
         self._peak_percent = 0.0
+        self._changing: LiveFile | None = None
         for file in self.files.values():
             self._count(file, +1)
-            space.release(file.reserved_bytes)  # was reserved since it was registered
+            file.reserved_in_store = _declared_bytes_to_come(file.row)
+            space.release(file.reserved_in_store)  # was reserved since it was registered
 
     @property
     def session_id(self) -> str:
@@ -198,17 +206,24 @@ class LiveSession:
 
     @contextmanager
     def changing(self, file: LiveFile) -> Iterator[None]:
-        """Around every change of a file that the sums could see."""
+        """Around every change of a file that the sums could see. Never around a wait; within itself it is
+        nothing."""
+        if self._changing is file:
+            yield
+            return
+        outer, self._changing = self._changing, file
         self._count(file, -1)
         try:
             yield
         finally:
             self._count(file, +1)
+            self._changing = outer
 
     def add_file(self, row: FileRow) -> LiveFile:
         file = self.files[row.file_id] = LiveFile(row)
         file.recovered = True  # nothing to recover: it has no bytes yet
         self._count(file, +1)
+        self._peak_percent = 0.0
         self._reopen()
         return file
 
@@ -222,7 +237,7 @@ class LiveSession:
             if state in ENDED:
                 file.row.ended_at = self.now()
                 file.throttle = file.speed = None
-        if state not in ENDED:
+        if state is not State.FAILED:  # retrying files have counted as failed already
             self._reopen()
         self.changed.unpark_all()
         return True
@@ -245,17 +260,30 @@ class LiveSession:
         self.changed.unpark_all()
 
     def note_activity(self) -> None:
+        if self.tally.unended:
+            self._reopen()  # retrying files have counted as ended
         self.row.active_at = self.now()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Around a call that may change it: it does not leave memory meanwhile."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
     # Bytes and progress
 
     def note_bytes(self, file: LiveFile, count: int) -> None:
         """Count bytes taken off the wire, and let watchers know when that is due."""
         now = self.row.active_at = self.now()
+        self.version += 1
         file.received += count
         if file.row.file_size is not None:
             self.tally.received_bytes += count
-            self._space.release(count)
+            if not self.gone:
+                self._space.release(count)
         if file.speed is None or file.throttle is None:
             self._start_meter(file, now)
         assert file.speed is not None
@@ -295,6 +323,8 @@ class LiveSession:
         Adds `session-completed` when this was the last thing missing. Not cancellable: it waits for the disk
         only. Raises: StoreError, and then the session is broken: see `registry`.
         """
+        if self.gone:
+            raise StoreError("the session has left memory: what is here may be out of date")
         self.version += 1
         entries = [self._next_entry(maker) for maker in makers]
         if self.completes:
@@ -302,6 +332,7 @@ class LiveSession:
             hard = True
         changes: list[Change] = [SaveSession(self.row), *(SaveFile(file.row) for file in files)]
         changes += [AddFact(self.session_id, entry.seq, entry.packed) for entry in entries]
+        reserved = [_declared_bytes_to_come(file.row) for file in files]
         settled = [False]
         self._unpublished.extend((entry, settled) for entry in entries)
         # A commit that was begun must be waited for: rows in memory already say what it makes durable.
@@ -312,6 +343,8 @@ class LiveSession:
                 self._unpublished = deque(pair for pair in self._unpublished if pair[1] is not settled)
                 self._on_fault(self, error)
                 raise
+        for file, count in zip(files, reserved, strict=True):
+            file.reserved_in_store = count
         settled[0] = True
         self._publish_settled()
 
@@ -322,6 +355,10 @@ class LiveSession:
 
     def leave(self, farewell: FactMaker | None = None) -> None:
         """Leave memory: watchers get what is left, then the farewell (an event that could not be stored)."""
+        if not self.gone:
+            for file in self.files.values():
+                self._space.release(file.reserved_bytes)
+                self._space.reserve(file.reserved_in_store)
         self.gone = True
         if farewell is not None:
             stamp = self.stamp()
@@ -353,6 +390,8 @@ class LiveSession:
 
     def _publish_settled(self) -> None:
         while self._unpublished and self._unpublished[0][1][0]:
+            if self._unpublished[0][0].seq != self.ring.seq + 1:
+                return  # one before it could not be stored: the session is broken
             self.ring.append(self._unpublished.popleft()[0])
         self._wake_all()
 
@@ -373,6 +412,8 @@ class LiveSession:
         if file.counts_bytes:
             tally.known_bytes += sign * (row.file_size or 0)
             tally.received_bytes += sign * file.received
+        if self.gone:
+            return  # its rows reserve again
         if sign > 0:
             self._space.reserve(file.reserved_bytes)
         else:
@@ -386,11 +427,21 @@ class LiveSession:
         )
 
     def _known_percent(self, file: LiveFile) -> float | None:
-        return None if file.row.file_size is None else file.percent()
+        unknown = file.row.file_size is None and file.expected_bytes is None
+        return None if unknown else file.percent()
 
     def _sample(self, file: LiveFile, now: float) -> None:
         stamp = self.stamp()._replace(at=now)
-        file.sample = Entry(stamp.seq, (facts.progress(self, file, stamp),))
+        self.show(file, Entry(stamp.seq, (facts.progress(self, file, stamp),)))
+
+    def show(self, file: LiveFile, sample: Entry) -> None:
+        """Make this the file's newest progress."""
+        file.sample = sample
         self.version += 1
         for watch in self.watches:
             watch.touch(file.file_id)
+
+
+def _declared_bytes_to_come(row: FileRow) -> int:
+    """As the state store counts them."""
+    return 0 if row.state in ENDED else max((row.file_size or 0) - row.synced, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -49,6 +50,7 @@ class Transfer:
         self._pool = pool
         self._finisher = finisher
         self._start = append.file.durable
+        self._key = append.file.row.blob_key
         self._hash = claim.digest.start() if claim.digest else None
         append.on_first_byte = self._begin
 
@@ -75,20 +77,33 @@ class Transfer:
         """Run the append; the error that ended it, None when it ended well or was stopped."""
         row = self.file.row
         restart = needs_restart(self.file, self._claim)
-        start = 0 if restart else self._start
-        key = f"{row.upload_id}.{row.attempt + 1}" if restart else row.blob_key
+        start = self._claim.offset or 0
+        self._key = f"{row.upload_id}.{row.attempt + 1}" if restart else row.blob_key
         try:
-            writer = await self._blobs.open_writer(key, at=start)
+            writer = await self._blobs.open_writer(self._key, at=start)
             self.append.hashes = [self._hash] if self._hash else []
             await self.append.run(body, writer, self._limit(start))
         except BodyBroken as broken:
             timed_out = self.append.stop_reason is StopReason.TIMED_OUT
             return ConnectionTimeout(str(broken)) if timed_out else NetworkError(str(broken))
         except Overrun:
-            return FileSizeExceeded(f"the body goes beyond the file's {row.file_size} bytes")
+            return self._too_long()
         except StoreError as trouble:
             return _store_trouble(trouble)
-        return None
+        return self._too_short() if self._claim.whole and self.append.stop_reason is None else None
+
+    def _too_long(self) -> GatewayError:
+        size = self.file.row.file_size
+        if size is None:
+            size = self.session.settings.max_file_bytes
+            return FileSizeExceeded(f"at most {size} bytes are allowed", details={"maxFileBytes": size})
+        return FileSizeExceeded(f"the body goes beyond the file's {size} bytes", details={"fileSize": size})
+
+    def _too_short(self) -> GatewayError | None:
+        size, came = self.file.row.file_size, self.append.taken_bytes
+        if size is None or came >= size:
+            return None
+        return NetworkError(f"{came} bytes came, the file was registered with {size}")
 
     def _limit(self, start: int) -> int | None:
         claim, length = self._claim, self.file.row.file_size
@@ -101,6 +116,7 @@ class Transfer:
 
     async def _begin(self) -> None:
         await self._admission.begin(self.append, self._claim)
+        self._start = self.file.durable  # 0 in a new attempt
 
     async def _settle(self, error: GatewayError | None) -> GatewayError | None:
         """Keep what was taken, move the file on, and say what the request is answered."""
@@ -108,17 +124,26 @@ class Transfer:
         try:
             if not append.cancelled:
                 error = await self._keep(error)
+                await append.tell_due_pause(last=True)
                 await self._conclude(error)
+            if self.file.row.state is State.COMPLETED:
+                return None  # a stop or a break after the last byte came too late
         except StoreError as trouble:
             self.file.recovered = False  # the next touch looks at what is really there
             error = _store_trouble(trouble)
         finally:
             append.drop_buffers()
             await append.close_writer()
+            await self._drop_unused()
         reason = append.stop_reason
         if reason is not None and (error is None or append.cancelled):
             return stopped(self.session, self.file, reason)
         return error
+
+    async def _drop_unused(self) -> None:
+        if self._key != self.file.row.blob_key:  # of a new attempt that never began: no row knows it
+            with suppress(StoreError):  # the janitor sweeps it
+                await self._blobs.delete(self._key)
 
     async def _keep(self, error: GatewayError | None) -> GatewayError | None:
         """Write, verify and sync what was taken; afterwards the file has what it promises and no more."""
@@ -130,7 +155,6 @@ class Transfer:
             if self._hash is not None:
                 error = await self._verify(error)
             await append.make_durable()
-            await append.tell_due_pause()
         except StoreError as trouble:
             append.drop_buffers()
             error = _store_trouble(trouble)
@@ -164,35 +188,49 @@ class Transfer:
     async def _conclude(self, error: GatewayError | None) -> None:
         """Move the file on and tell. Raises: StoreError."""
         session, file = self.session, self.file
+        clean = error is None and self.append.stop_reason is None
+        if clean:
+            await self._note_end()
         if file.ended:
             return
         if isinstance(error, FileSizeExceeded | _Torn):
             await fail_file(session, file, error)
-        elif error is not None and not isinstance(error, ChecksumMismatch):
+        elif self._is_whole() and (clean or self.append.taken_bytes) and not _is_mismatch(error):
+            await self._finish()  # also if it was stopped: who asks for the offset would take it for done
+        elif error is not None and not _is_mismatch(error):
             await self._break_off(error)
-        elif error is None and self.append.stop_reason is None and self._is_whole():
-            await self._finish()
         else:
             session.move(file, Input.BYTES_END)
             await session.record([file])
 
     async def _break_off(self, error: GatewayError) -> None:
         session, file = self.session, self.file
-        added_bytes = file.durable - self._start
+        added_bytes = file.durable - self._start if self.append.taken_bytes else 0
         await break_off(session, file, error, added_bytes=added_bytes, retry_limit=self._claim.retry_limit)
         if isinstance(error, InsufficientStorage | ServerError):
             await session.record(makers=[partial(facts.session_error, session, error, "pause")])
 
-    def _is_whole(self) -> bool:
+    async def _note_end(self) -> None:
+        """What only the end of the body says: that the file is empty, or how long it is."""
         file, claim = self.file, self._claim
-        if file.row.file_size is None and claim.ends_file and claim.offset is None:
+        ends_unknown = file.row.file_size is None and claim.ends_file and claim.offset is None
+        empty = self.append.taken_bytes == 0 and (ends_unknown or file.row.file_size == 0)
+        if empty and needs_restart(file, claim):
+            await self._begin()
+        if file.row.file_size is None and ends_unknown:
             self.session.set_length(file, file.received)
-        return file.durable == file.row.file_size
+
+    def _is_whole(self) -> bool:
+        return self.file.durable == self.file.row.file_size and self.file.row.state is not State.PAUSED
 
     async def _finish(self) -> None:
         if self.append.taken_bytes == 0 and self.file.row.state is not State.UPLOADING:
             await self._begin()  # an empty file starts, too
         await self._finisher.finish(self.session, self.file)
+
+
+def _is_mismatch(error: GatewayError | None) -> bool:
+    return isinstance(error, ChecksumMismatch)
 
 
 class _Torn(ServerError):

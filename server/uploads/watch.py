@@ -91,7 +91,7 @@ class Watch:
         Raises: SlowConsumer; StoreError.
         """
         fact = await self._next_fact()
-        sample = self._next_sample(before_seq=fact.seq if fact else None)
+        sample = self._next_sample(before_seq=fact.seq if fact else self._cursor + 1)
         if sample is not None:
             return sample
         if fact is not None:
@@ -101,12 +101,12 @@ class Watch:
             return self.session.farewell
         return fact
 
-    def _next_sample(self, before_seq: int | None) -> Entry | None:
+    def _next_sample(self, before_seq: int) -> Entry | None:
         for file_id in list(self._dirty):
             sample = self.session.sample_of(file_id)
             if sample is None:
                 del self._dirty[file_id]
-            elif before_seq is None or sample.seq < before_seq:
+            elif sample.seq < before_seq:
                 del self._dirty[file_id]
                 return sample
         return None

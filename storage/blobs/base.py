@@ -9,7 +9,7 @@ or name is a ValueError. The file says how much is there; the state store's row 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Hash(Protocol):
@@ -52,6 +52,14 @@ class BlobReader(Protocol):
         """Give the descriptor back. Idempotent."""
 
 
+class SmallBlob(NamedTuple):
+    """A whole blob that is stored at once."""
+
+    key: str
+    name: str  # the final one
+    data: memoryview
+
+
 class BlobStore(Protocol):
     """Incoming and published blobs. All calls raise StoreError when the store itself is in trouble."""
 
@@ -72,6 +80,14 @@ class BlobStore(Protocol):
 
         Raises: BlobMissing when neither the incoming nor the published blob is there, or no such category;
         BlobFault when the name is taken by another blob, or the sync failed.
+        """
+
+    async def store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
+        """Create, write and publish many blobs in one hop, all or none; one sync for all their names.
+
+        Not cancellable once begun; a crash in between leaves some of them.
+        Raises: StoreFull, StoreError, BlobMissing when there is no such category, BlobFault when a name is
+        taken or a sync failed.
         """
 
     async def delete(self, key: str) -> None:

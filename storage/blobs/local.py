@@ -14,8 +14,8 @@ from typing import Literal
 import msgspec
 import trio
 
-from penstock.storage.blobs import files
-from penstock.storage.blobs.base import Hash
+from penstock.storage.blobs import files, small
+from penstock.storage.blobs.base import Hash, SmallBlob
 from penstock.storage.blobs.names import checked_key, checked_place, is_key, is_name
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
@@ -158,6 +158,14 @@ class LocalBlobs:
         await self.disk.run(self._publish, checked_key(key), *checked_place(category, name))
         self.statistics.syncs += self._syncs_published
 
+    async def store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
+        for blob in blobs:
+            checked_key(blob.key)
+            checked_place(category, blob.name)
+        await self.disk.run(self._store_small, category, blobs)
+        self.statistics.written_bytes += sum(len(blob.data) for blob in blobs)
+        self.statistics.syncs += len(blobs) * self._syncs_published
+
     async def delete(self, key: str) -> None:
         await self.disk.run(files.unlink, checked_key(key), self._incoming_fd)
 
@@ -254,6 +262,10 @@ class LocalBlobs:
             files.link_or_rename(key, self._incoming_fd, name, category_fd)
         elif there != inode:
             raise BlobFault(f"the name {name} is taken by another blob")
+
+    def _store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
+        sync = self.sync_data if self._syncs_published else None
+        small.store(blobs, self._incoming_fd, self._category_fd(category), sync)
 
     def _unpublish(self, category: str, name: str) -> None:
         with suppress(BlobMissing):

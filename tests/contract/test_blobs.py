@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import assert_checkpoints
 
-from penstock.storage.blobs.base import BlobStore
+from penstock.storage.blobs.base import BlobStore, SmallBlob
 from penstock.storage.errors import BlobFault, BlobMissing, StoreError
 from tests.contract.stores import BLOB_STORES
 
@@ -362,3 +362,62 @@ async def played(store: BlobStore, steps: list[tuple[str, bytes | int]]) -> byte
         assert writer.written == await store.size(KEY) == len(model)
     await writer.aclose()
     return bytes(model)
+
+
+# Many small ones at once
+
+
+def small(*contents: bytes) -> list[SmallBlob]:
+    return [
+        SmallBlob(f"{number:032x}.1", f"small-{number}", memoryview(content))
+        for number, content in enumerate(contents)
+    ]
+
+
+async def test_small_blobs_are_published_together(store: BlobStore) -> None:
+    contents = [b"", b"a", bytes(100_000)]
+    with assert_checkpoints():
+        await store.store_small("scenic", small(*contents))
+    for number, wanted in enumerate(contents):
+        assert await content(store, "scenic", f"small-{number}") == wanted
+    assert await store.incoming() == []
+    assert len(await store.published()) == 3
+
+
+async def test_no_small_blobs_at_all(store: BlobStore) -> None:
+    await store.store_small("scenic", [])
+    assert await store.published() == []
+
+
+async def test_small_blobs_are_all_stored_or_none(store: BlobStore) -> None:
+    await put(store, b"mine")
+    await store.publish(KEY, "scenic", "small-1")
+    with pytest.raises(BlobFault):
+        await store.store_small("scenic", small(b"a", b"b", b"c"))
+    assert [name for _, name, _ in await store.published()] == ["small-1"]
+    assert await content(store, "scenic", "small-1") == b"mine"
+    assert await store.incoming() == []
+
+
+async def test_a_small_blob_takes_the_place_of_one_that_got_no_byte(store: BlobStore) -> None:
+    (blob,) = small(b"abc")
+    await put(store, b"", blob.key)
+    await store.store_small("scenic", [blob])
+    assert await content(store, "scenic", blob.name) == b"abc"
+    assert await store.incoming() == []
+
+
+@pytest.mark.parametrize(
+    ("category", "key", "name"), [("scenic", "../x", "n"), ("scenic", "a.1", "../x"), ("../x", "a.1", "n")]
+)
+async def test_small_blobs_have_names_of_our_own(
+    store: BlobStore, category: str, key: str, name: str
+) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        await store.store_small(category, [SmallBlob(key, name, memoryview(b"x"))])
+
+
+async def test_small_blobs_of_no_category(store: BlobStore) -> None:
+    with pytest.raises(BlobMissing):
+        await store.store_small("nowhere", small(b"a"))
+    assert await store.incoming() == []

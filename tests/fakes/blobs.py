@@ -9,7 +9,7 @@ from typing import Literal
 
 import trio
 
-from penstock.storage.blobs.base import Hash
+from penstock.storage.blobs.base import Hash, SmallBlob
 from penstock.storage.blobs.names import checked_key, checked_place
 from penstock.storage.errors import BlobFault, BlobMissing, StoreError, StoreFull
 
@@ -191,6 +191,25 @@ class FakeBlobs:
             self.published_blobs[category, name] = blob
             del self.incoming_blobs[key]
 
+    async def store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
+        for blob in blobs:
+            checked_key(blob.key)
+            checked_place(category, blob.name)
+        await self.turn()
+        if category not in self._categories:
+            raise BlobMissing(f"there is no category {category}")
+        if self.used_bytes() + sum(len(blob.data) for blob in blobs) > self.full_at_bytes:
+            raise StoreFull(os.strerror(errno.ENOSPC))
+        made = {(category, one.name): _whole(one.data, self.now) for one in blobs}
+        if len(made) < len(blobs) or made.keys() & self.published_blobs.keys():
+            raise BlobFault("a name is taken by another blob")
+        if self._fsync != "never":
+            for whole in made.values():
+                self._sync(whole)
+        self.published_blobs |= made
+        for one in blobs:
+            self.incoming_blobs.pop(one.key, None)
+
     async def delete(self, key: str) -> None:
         checked_key(key)
         await self.turn()
@@ -249,3 +268,10 @@ class FakeBlobs:
             return self.incoming_blobs[key]
         except KeyError:
             raise BlobMissing(key) from None
+
+
+def _whole(data: memoryview, now: float) -> Blob:
+    blob = Blob()
+    blob.data[:] = data
+    blob.changed_at = now
+    return blob

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from penstock.storage.blobs.base import SmallBlob
 from penstock.storage.blobs.local import Fsync, LocalBlobs
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
@@ -249,3 +250,28 @@ async def test_a_stalled_write_is_waited_for(store: LocalBlobs, syncs: Syncs) ->
     assert writer.written == 3
     assert syncs.sizes == [3]
     await writer.aclose()
+
+
+def small(*contents: bytes) -> list[SmallBlob]:
+    return [SmallBlob(f"{n:032x}.1", f"small-{n}", memoryview(data)) for n, data in enumerate(contents)]
+
+
+async def test_small_blobs_are_synced_each(store: LocalBlobs, syncs: Syncs) -> None:
+    await store.store_small("personal", small(b"a", b"bc", b""))
+    assert syncs.sizes == [1, 2, 0]
+    assert (store.statistics.written_bytes, store.statistics.syncs) == (3, 3)
+
+
+async def test_small_blobs_on_a_full_disk_leave_nothing(store: LocalBlobs) -> None:
+    with file_size_limit(150), pytest.raises(StoreFull):
+        await store.store_small("personal", small(bytes(100), bytes(200)))
+    assert await store.incoming() == []
+    assert await store.published() == []
+
+
+async def test_small_blobs_whose_sync_fails_leave_nothing(store: LocalBlobs, syncs: Syncs) -> None:
+    syncs.fails = True
+    with pytest.raises(BlobFault):
+        await store.store_small("personal", small(b"a", b"b"))
+    assert await store.incoming() == []
+    assert await store.published() == []
