@@ -25,9 +25,10 @@ from penstock.protocol.lifecycle import Input, State
 from penstock.server.uploads import facts
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.digests import Digest
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.recovery import Recovery
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.session import LiveSession
 from penstock.storage.blobs.base import BlobStore
 
 RETRY_AFTER_S = 5  # what a refused writer is told: pauses and take-overs are a matter of seconds
@@ -179,11 +180,19 @@ class Admission:
             raise _mismatch(file, claim.offset)
         if file.row.file_size is None and claim.length is not None:
             session.set_length(file, claim.length)
+            file.row.size_is_declared = True
 
 
 def needs_restart(file: LiveFile, claim: Claim) -> bool:
     """Whether this claim means a new attempt: the whole file again, onto bytes or a failure."""
     return claim.offset is None and (file.received > 0 or file.row.state is State.FAILED)
+
+
+def binding_length(file: LiveFile, claim: Claim) -> int | None:
+    """The file's length as far as it binds this claim: a new attempt may have another one, unless the client
+    declared it."""
+    free = needs_restart(file, claim) and not file.row.size_is_declared
+    return None if free else file.row.file_size
 
 
 def stopped(session: LiveSession, file: LiveFile, reason: StopReason) -> GatewayError:
@@ -246,7 +255,7 @@ def _check_state(session: LiveSession, file: LiveFile, claim: Claim) -> None:
 
 def _check_length(session: LiveSession, file: LiveFile, claim: Claim) -> int | None:
     """The file's length as far as it is known with this claim."""
-    known, said = file.row.file_size, claim.length
+    known, said = binding_length(file, claim), claim.length
     if known is not None and said is not None and known != said:
         raise InvalidMessage(f"Content-Range: the file has {known} bytes, not {said}")
     length = said if known is None else known

@@ -20,7 +20,8 @@ from penstock.storage.blobs.base import BlobWriter, Hash
 from penstock.storage.errors import StoreError
 
 if TYPE_CHECKING:
-    from penstock.server.uploads.session import LiveFile, LiveSession
+    from penstock.server.uploads.file import LiveFile
+    from penstock.server.uploads.session import LiveSession
 
 FLUSH_AFTER_S = 1.0  # a slow upload's bytes are not kept in memory for longer
 

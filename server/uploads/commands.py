@@ -28,8 +28,9 @@ from penstock.protocol.errors import (
 from penstock.protocol.lifecycle import Input, State, advance
 from penstock.server.uploads import facts
 from penstock.server.uploads.append import Append, StopReason
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.recovery import Recovery
-from penstock.server.uploads.session import FactMaker, LiveFile, LiveSession
+from penstock.server.uploads.session import FactMaker, LiveSession
 from penstock.storage.blobs.base import BlobStore
 
 Answer = dict[str, Any]  # the ack's fields besides `ok`, as plain JSON values

@@ -15,9 +15,10 @@ from penstock.protocol.names import watch_key
 from penstock.protocol.times import iso
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import Actor
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.idempotency import IdempotencyKey
 from penstock.server.uploads.registry import Registry
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.views import upload_url
 from penstock.storage.state.base import AnswerRow, Change, FileRow, SaveAnswer, SessionRow
@@ -100,6 +101,7 @@ class Creation:
             file_name=spec.file_name,
             file_type=spec.file_type,
             file_size=spec.file_size,
+            size_is_declared=spec.file_size is not None,
             promise=self._settings.fsync,
         )
 

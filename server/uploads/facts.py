@@ -22,12 +22,12 @@ from penstock.protocol.events import (
 )
 from penstock.protocol.lifecycle import State
 from penstock.protocol.messages import message_text
-from penstock.protocol.overall import OverallStatus
-from penstock.protocol.progress import percent, time_left_s
+from penstock.protocol.progress import time_left_s
 from penstock.protocol.times import iso
 
 if TYPE_CHECKING:
-    from penstock.server.uploads.session import LiveFile, LiveSession
+    from penstock.server.uploads.file import LiveFile
+    from penstock.server.uploads.session import LiveSession
 
 MAX_PATHS_BYTES = 32 * 1024
 
@@ -244,13 +244,3 @@ def _paths(category: str, named: list[tuple[int, str]]) -> tuple[list[str], str 
         paths.append(path)
         last_position = position
     return paths, None
-
-
-OVERALL_ENDED = frozenset(
-    {OverallStatus.COMPLETED, OverallStatus.PARTIAL, OverallStatus.FAILED, OverallStatus.CANCELLED}
-)
-
-
-def byte_percent(received: int, length: int | None) -> float:
-    """0 while the length is unknown."""
-    return 0.0 if length is None else percent(received, length)

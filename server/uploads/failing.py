@@ -7,7 +7,8 @@ from functools import partial
 from penstock.protocol.errors import GatewayError
 from penstock.protocol.lifecycle import Input, State
 from penstock.server.uploads import facts
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.file import LiveFile
+from penstock.server.uploads.session import LiveSession
 
 
 async def fail_file(

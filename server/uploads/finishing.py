@@ -9,7 +9,8 @@ from penstock.protocol.lifecycle import Input, State
 from penstock.protocol.names import stored_name
 from penstock.server.uploads import facts
 from penstock.server.uploads.failing import fail_file
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.file import LiveFile
+from penstock.server.uploads.session import LiveSession
 from penstock.storage.blobs.base import BlobStore
 from penstock.storage.errors import BlobFault, BlobMissing
 from penstock.storage.state.base import FinishedRow, SaveFinished

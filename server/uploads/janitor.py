@@ -122,7 +122,10 @@ class Janitor:
     async def _forget(self, session_id: str) -> None:
         """Rows and facts go; so do the bytes of files that failed. Finished files stay."""
         session = await self._registry.get(session_id)
-        if session.row.ended_at is None or session.users:
+        waits = (
+            session.tally.unended and self._clock.now() - session.row.active_at < self._settings.retention_s
+        )
+        if waits or session.row.ended_at is None or session.users:
             return
         if session.tally.unended:  # its client never came back
             await self._expire_session(session)

@@ -12,8 +12,9 @@ from penstock.protocol.lifecycle import State
 from penstock.server.uploads.admission import locked
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.facts import public_status
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.recovery import Recovery
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.session import LiveSession
 
 
 class Manner(Enum):

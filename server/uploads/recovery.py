@@ -5,8 +5,9 @@ from __future__ import annotations
 from penstock.protocol.errors import ServerError
 from penstock.protocol.lifecycle import Input, State
 from penstock.server.uploads.failing import fail_file
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.finishing import Finisher
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.session import LiveSession
 from penstock.storage.blobs.base import BlobStore
 from penstock.storage.errors import BlobFault, BlobMissing
 from penstock.storage.state.base import FileRow

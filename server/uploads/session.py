@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock.protocol.events import Event
-from penstock.protocol.lifecycle import ENDED, Circumstances, Input, State, advance
+from penstock.protocol.lifecycle import ENDED, Input, State, advance
 from penstock.protocol.overall import OverallStatus, Tally, overall_status
 from penstock.protocol.progress import SpeedWindow, Throttle
 from penstock.server.settings import Settings
 from penstock.server.uploads import facts
 from penstock.server.uploads.facts import Stamp
+from penstock.server.uploads.file import LiveFile, declared_bytes_to_come
 from penstock.server.uploads.ring import Entry, Ring
 from penstock.storage.errors import StoreError
 from penstock.storage.state.base import (
@@ -39,99 +40,6 @@ if TYPE_CHECKING:
     from penstock.server.uploads.watch import Watch
 
 FactMaker = Callable[[Stamp], Event]
-
-
-class LiveFile:
-    """One file in memory. `received` counts bytes taken off the wire in this attempt, `durable` those that
-    may be announced as a resume point."""
-
-    __slots__ = (
-        "_peak_percent",
-        "append",
-        "client_progress",
-        "durable",
-        "expected_bytes",
-        "held",
-        "published",
-        "received",
-        "recovered",
-        "reserved_in_store",
-        "row",
-        "sample",
-        "speed",
-        "throttle",
-    )
-
-    def __init__(self, row: FileRow) -> None:
-        self.row = row
-        self.durable = row.synced if row.floor is None else row.floor
-        if row.state is State.COMPLETED:
-            self.durable = row.file_size or 0
-        self.received = self.durable
-        self.recovered = False
-        self.published = False  # finishing has begun to put it into its place: too late to cancel
-        self.reserved_in_store = 0  # what its row reserves while it is not in memory
-        self.append: Append | None = None  # the lease: who may write
-        self.held: set[Append] = set()  # who waits to be let in
-        self.speed: SpeedWindow | None = None
-        self.throttle: Throttle | None = None
-        self.sample: Entry | None = None
-        self.client_progress: float | None = None
-        self.expected_bytes: int | None = None  # a guess, for the percentage while the size is unknown
-        self._peak_percent = 0.0
-
-    @property
-    def file_id(self) -> str:
-        return self.row.file_id
-
-    @property
-    def ended(self) -> bool:
-        return self.row.state in ENDED
-
-    @property
-    def counts_bytes(self) -> bool:
-        """Whether the session's byte sums include it."""
-        return self.row.file_size is not None and self.row.state not in (State.FAILED, State.CANCELLED)
-
-    @property
-    def reserved_bytes(self) -> int:
-        """Declared bytes that are still to be stored."""
-        if self.ended or self.row.file_size is None:
-            return 0
-        return max(self.row.file_size - self.received, 0)
-
-    @property
-    def visitors(self) -> list[Append]:
-        """Every request that moves bytes into it, or waits to."""
-        return [*([self.append] if self.append else []), *self.held]
-
-    def percent(self) -> float:
-        """Never goes down within an attempt."""
-        if self.row.state is State.COMPLETED:
-            return 100.0
-        length = self.expected_bytes if self.row.file_size is None else self.row.file_size
-        self._peak_percent = max(self._peak_percent, facts.byte_percent(self.received, length))
-        return self._peak_percent
-
-    def bytes_per_s(self, now: float) -> float:
-        return self.speed.bytes_per_s(now) if self.speed and not self.ended else 0.0
-
-    def restart(self) -> None:
-        """Begin a new attempt: other bytes, counted from 0."""
-        self.row.attempt += 1
-        self.row.synced, self.row.floor = 0, None
-        self.row.retry_count, self.row.broke_off = 0, False
-        self.row.resumable_after_failure = False
-        self.row.stored_name = self.row.digest = None
-        self.received = self.durable = 0
-        self._peak_percent = 0.0
-        self.speed = None
-        self.recovered = True
-        self.published = False
-
-    def circumstances(self) -> Circumstances:
-        untouched = self.row.started_at is None and self.received == 0
-        return Circumstances(untouched, self.row.broke_off, self.published)
 
 
 class LiveSession:
@@ -171,7 +79,7 @@ class LiveSession:
         self._changing: LiveFile | None = None
         for file in self.files.values():
             self._count(file, +1)
-            file.reserved_in_store = _declared_bytes_to_come(file.row)
+            file.reserved_in_store = declared_bytes_to_come(file.row)
             space.release(file.reserved_in_store)  # was reserved since it was registered
 
     @property
@@ -332,7 +240,7 @@ class LiveSession:
             hard = True
         changes: list[Change] = [SaveSession(self.row), *(SaveFile(file.row) for file in files)]
         changes += [AddFact(self.session_id, entry.seq, entry.packed) for entry in entries]
-        reserved = [_declared_bytes_to_come(file.row) for file in files]
+        reserved = [declared_bytes_to_come(file.row) for file in files]
         settled = [False]
         self._unpublished.extend((entry, settled) for entry in entries)
         # A commit that was begun must be waited for: rows in memory already say what it makes durable.
@@ -440,8 +348,3 @@ class LiveSession:
         self.version += 1
         for watch in self.watches:
             watch.touch(file.file_id)
-
-
-def _declared_bytes_to_come(row: FileRow) -> int:
-    """As the state store counts them."""
-    return 0 if row.state in ENDED else max((row.file_size or 0) - row.synced, 0)

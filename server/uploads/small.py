@@ -24,9 +24,10 @@ from penstock.server.uploads import facts
 from penstock.server.uploads.admission import Admission
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.creation import Creation
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.finishing import Finisher, complete
 from penstock.server.uploads.ring import Entry
-from penstock.server.uploads.session import FactMaker, LiveFile, LiveSession
+from penstock.server.uploads.session import FactMaker, LiveSession
 from penstock.storage.blobs.base import BlobStore, SmallBlob
 from penstock.storage.errors import StoreError
 from penstock.storage.state.base import FileRow

@@ -19,7 +19,7 @@ from penstock.protocol.errors import (
 from penstock.protocol.lifecycle import Input, State
 from penstock.server.peer import Body, BodyBroken
 from penstock.server.uploads import facts
-from penstock.server.uploads.admission import Admission, Claim, needs_restart, stopped
+from penstock.server.uploads.admission import Admission, Claim, binding_length, needs_restart, stopped
 from penstock.server.uploads.append import Append, Overrun, StopReason
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.failing import break_off, fail_file
@@ -106,7 +106,7 @@ class Transfer:
         return NetworkError(f"{came} bytes came, the file was registered with {size}")
 
     def _limit(self, start: int) -> int | None:
-        claim, length = self._claim, self.file.row.file_size
+        claim, length = self._claim, binding_length(self.file, self._claim)
         most = self.session.settings.max_file_bytes or None
         ends = [end for end in (length, most) if end is not None]
         room = min(ends) - start if ends else None
@@ -172,7 +172,9 @@ class Transfer:
         append.keeps_floor = False
         if row.floor is not None and not fits:
             await self._roll_back(row.floor)
-        row.floor = None  # with the next commit, which promises what is durable
+        row.floor = None
+        if fits and row.promise != "append":
+            await self.session.record([self.file])  # before the bytes count: no sync will commit it
         if whole and not fits:
             return ChecksumMismatch("the body does not have the digest its header says; send it again")
         return error

@@ -13,7 +13,8 @@ from penstock.protocol.snapshot import FileView, PageCursor, Snapshot, fill_page
 from penstock.protocol.times import iso
 from penstock.server.uploads.actor import Role
 from penstock.server.uploads.facts import public_status, upload_path
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.file import LiveFile
+from penstock.server.uploads.session import LiveSession
 
 
 def upload_url(session_id: str, file_id: str) -> str:

@@ -42,6 +42,7 @@ class FileRow(msgspec.Struct, kw_only=True):
     file_name: str  # the client's own, shown only
     file_type: str
     file_size: int | None  # None until known
+    size_is_declared: bool = False  # by the client, so it binds every attempt; not read off a body
     state: State = State.PENDING
     attempt: int = 1
     fence: int = 0  # of the last lease: a commit with an older one is refused

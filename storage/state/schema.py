@@ -38,6 +38,7 @@ CREATE TABLE files (
     file_name TEXT NOT NULL,
     file_type TEXT NOT NULL,
     file_size INTEGER,
+    size_is_declared INTEGER NOT NULL,
     state TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     fence INTEGER NOT NULL,

@@ -16,9 +16,10 @@ from penstock.server.peer import BodyBroken
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.admission import Claim
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.gateway import Gateway
 from penstock.server.uploads.offsets import Manner, OffsetReport
-from penstock.server.uploads.session import LiveFile, LiveSession
+from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.watch import Wakeup, Watch
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState

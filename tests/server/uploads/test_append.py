@@ -601,3 +601,21 @@ async def test_nobody_is_let_in_behind_a_stuck_disk(autojump_clock: MockClock) -
         await rig.put(session_id, whole_body(b"abc"))
     oldest_s = 0.0
     await rig.put(session_id, whole_body(b"abc"))
+
+
+async def test_a_length_read_off_a_body_does_not_bind_the_next_attempt(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file()
+    body = FedBody(b"x" * 30, length=100)
+    body.break_off()
+    await expect(rig, NetworkError, session_id, body)
+    await rig.put(session_id, whole_body(b"y" * 200))
+    assert await rig.finished_bytes(session_id) == b"y" * 200
+
+
+async def test_a_declared_length_binds_every_attempt(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file()
+    await rig.put(session_id, whole_body(b"abc"), offset=0, length=9)
+    await expect(rig, FileSizeExceeded, session_id, whole_body(b"y" * 10))
+    await rig.put(session_id, whole_body(b"y" * 9))

@@ -118,3 +118,15 @@ async def test_answers_are_forgotten(autojump_clock: MockClock) -> None:
     assert (await rig.store.counts())["answers"] == 1
     await later(rig, 100)
     assert (await rig.store.counts())["answers"] == 0
+
+
+async def test_lapsed_files_stay_resumable_until_they_expire(autojump_clock: MockClock) -> None:
+    rig = await make_rig(retry_wait_s=60, ended_retention_s=60, retention_s=3600)
+    session_id = await rig.one_file(3)
+    with trio.move_on_after(5):
+        await rig.put(session_id, FedBody(b"x", length=3))
+    await later(rig, 600)
+    assert (await rig.offset(session_id)).offset == 1
+    await later(rig, 3600)
+    assert await rows(rig) == EMPTY
+    assert rig.blobs.incoming_blobs == {}

@@ -23,9 +23,9 @@ from penstock.protocol.events import SessionCompleted, UploadProgress
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.digests import Digest
+from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.offsets import Manner
 from penstock.server.uploads.ring import Entry
-from penstock.server.uploads.session import LiveFile
 from penstock.server.uploads.watch import Wakeup, Watch
 from penstock.storage.errors import StoreError
 from tests.server.uploads.rig import FedBody, Rig, make_rig
