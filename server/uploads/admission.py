@@ -119,7 +119,7 @@ class Admission:
         row.floor = visit.file.durable if claim.digest else None
         row.broke_off = False
         row.error_code = row.error_message = None
-        visit.keeps_floor = claim.digest is not None
+        visit.sink.keeps_floor = claim.digest is not None
         visit.file.expected_bytes = claim.expected_bytes
 
     async def _try(self, visit: Append, claim: Claim) -> bool:

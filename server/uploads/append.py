@@ -1,22 +1,22 @@
 """One request that moves bytes into one file: a cancel scope with a reason.
 
-Reading and writing overlap: a reader fills one buffer from the body while a writer stores the one before.
-Pause closes the gate between them and the socket; stop cancels the scope. Whatever ends an append, what it
-took is stored and made durable before anybody is told (`settle`), unless the file is cancelled.
+Reading and storing overlap: a reader fills one buffer from the body while the sink stores the one before.
+Pause closes the gate between the reader and the socket; stop cancels the scope. Whatever ends an append,
+what it took is stored and made durable before anybody is told, unless the file is cancelled.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import trio
 
 from penstock.server.peer import Body, BodyBroken
 from penstock.server.uploads.buffers import BufferPool
-from penstock.storage.blobs.base import BlobWriter, Hash
+from penstock.server.uploads.sink import Filled, Sink
+from penstock.storage.blobs.base import BlobWriter
 from penstock.storage.errors import StoreError
 
 if TYPE_CHECKING:
@@ -40,11 +40,6 @@ class Overrun(Exception):
     """The body has more bytes than the append may take."""
 
 
-class _Filled(NamedTuple):
-    buffer: bytearray
-    length: int
-
-
 class Append:
     """A visitor of a file: first held or admitted, then reading, then settled.
 
@@ -63,9 +58,7 @@ class Append:
         self.pause_due = False  # a pause was acknowledged, its fact is to come
         self.last_byte_at = trio.current_time()
         self.taken_bytes = 0
-        self.writer: BlobWriter | None = None
-        self.hashes: Sequence[Hash] = ()
-        self.keeps_floor = False  # carries a digest: nothing is promised until it is verified
+        self.sink = Sink(session, file, pool)
         self._settings = session.settings
         self._pool = pool
         self._limit: int | None = None  # bytes it may still take; None: no known end
@@ -73,16 +66,12 @@ class Append:
         self._parked = trio.Event()
         self._pause_told = trio.Event()
         self._told_last = False  # it ends: no pause fact will come from it any more
-        self._moved = trio.lowlevel.ParkingLot()  # gate, queue or reader moved: look again
+        self._moved = trio.lowlevel.ParkingLot()  # gate or pause moved: look again
         self._waiting = trio.CancelScope()  # around the reader's current wait
         self._filling: bytearray | None = None
         self._filled = 0
         self._flush_at = 0.0
-        self._queue: deque[_Filled] = deque()  # at most one: with the one being filled, two buffers an append
-        self._reading = False
         self._has_read = False
-        self._unsynced = 0
-        self._synced_at = trio.current_time()
 
     # Called by others
 
@@ -160,14 +149,13 @@ class Append:
 
         Raises: BodyBroken; Overrun; StoreError. On a stop it returns, see `stop_reason`.
         """
-        self.writer = writer
+        self.sink.writer = writer
         self._limit = limit
-        self._reading = True
         self.last_byte_at = trio.current_time()  # it may have been held before
         broken: BodyBroken | Overrun | None = None
         with self.fresh_scope():
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
+                nursery.start_soon(self._store)
                 try:
                     await self._read(body)
                 except (BodyBroken, Overrun) as error:
@@ -175,41 +163,18 @@ class Append:
                 except StoreError as error:
                     self.fault = error
                 finally:
-                    self._reading = False
                     self._has_read = True
-                    self._moved.unpark_all()
+                    self.sink.end()
         if self.fault is not None:
             raise self.fault
         if broken is not None:
             raise broken
 
-    async def store_rest(self) -> None:
-        """Write what was taken and not yet written. Raises: StoreError."""
+    def hand_over_rest(self) -> None:
+        """Put what is filled so far into the sink; idempotent."""
         if self._filling is not None:
-            self._hand_over_nowait()
-        while self._queue:
-            await self._write_one(sync=False)
-
-    async def make_durable(self) -> None:
-        """Sync what is written and promise it. Raises: StoreError."""
-        if self.writer is None or self.keeps_floor or self.writer.written <= self.file.durable:
-            return
-        await self.writer.sync()
-        await self._promise()
-
-    async def close_writer(self) -> None:
-        """Give the descriptor back; idempotent."""
-        if self.writer is not None:
-            await self.writer.aclose()
-            self.writer = None
-
-    def drop_buffers(self) -> None:
-        """Give every buffer back; idempotent."""
-        if self._filling is not None:
-            self._hand_over_nowait()
-        while self._queue:
-            self._pool.give_back(self._queue.popleft().buffer)
-        self._moved.unpark_all()
+            self.sink.put(Filled(self._filling, self._filled))
+            self._filling, self._filled = None, 0
 
     # Reader
 
@@ -248,7 +213,7 @@ class Append:
                 count = self._receive(body)
             except trio.WouldBlock:
                 if not self._filled:
-                    self._hand_over_nowait()  # owns a buffer only while bytes are in it
+                    self.hand_over_rest()  # owns a buffer only while bytes are in it
                 return False
             if count == 0:
                 return True
@@ -282,28 +247,21 @@ class Append:
         self.session.note_bytes(self.file, count)
 
     async def _hand_over(self) -> None:
-        """Pass the filled buffer to the writer; waits while it still has the one before."""
-        while self._queue:
-            await self._moved.park()
-        await trio.lowlevel.checkpoint()
-        self._hand_over_nowait()
+        """Pass the filled buffer on; waits while the sink still has the one before."""
+        await self.sink.wait_empty()
+        self.hand_over_rest()
 
-    def _hand_over_nowait(self) -> None:
-        assert self._filling is not None
-        filled = _Filled(self._filling, self._filled)
-        self._filling, self._filled = None, 0
-        if filled.length:
-            self._queue.append(filled)
-        else:
-            self._pool.give_back(filled.buffer)
-        self._moved.unpark_all()
+    async def _store(self) -> None:
+        try:
+            await self.sink.run()
+        except StoreError as error:
+            self.fault = error
+            self.stop(StopReason.STORE)
 
     async def _park(self) -> None:
         """The pause: write what was taken, say so, then stay until the gate opens or the hold is over."""
-        if self._filling is not None:
-            await self._hand_over()
-        while self._queue:
-            await self._moved.park()
+        await self._hand_over()
+        await self.sink.wait_empty()
         with trio.move_on_after(self._settings.pause_hold_s) as hold:
             while not self._gate_open:
                 self._parked.set()  # again for a pause that follows a resume at once
@@ -319,7 +277,7 @@ class Append:
         # Not cancellable half way: it waits for the disk only, and the fact must follow the commit.
         with trio.CancelScope(shield=True):
             try:
-                await self.make_durable()
+                await self.sink.make_durable()
                 await self.tell_due_pause()
             except StoreError as error:
                 self.fault = error
@@ -332,57 +290,6 @@ class Append:
             self.pause_due = False
             await self.session.record_pause([self.file])
         self._pause_told.set()
-
-    # Writer
-
-    async def _write(self) -> None:
-        while True:
-            while not self._queue:
-                if not self._reading:
-                    return
-                await self._moved.park()
-            try:
-                await self._write_one(sync=self._sync_is_due())
-            except StoreError as error:
-                self.fault = error
-                self.stop(StopReason.STORE)
-                return
-
-    async def _write_one(self, *, sync: bool) -> None:
-        assert self.writer is not None
-        buffer, count = self._queue[0]
-        await self.writer.write(memoryview(buffer)[:count], sync=sync, hashes=self.hashes)
-        self._queue.popleft()
-        self._pool.give_back(buffer)
-        self._unsynced += count
-        self._moved.unpark_all()
-        if sync or not self._promises_by_sync:
-            await self._promise()
-
-    def _sync_is_due(self) -> bool:
-        if self.keeps_floor or not self._promises_by_sync:
-            return False
-        upcoming = self._unsynced + self._queue[0].length
-        waited_s = trio.current_time() - self._synced_at
-        return upcoming >= self._settings.sync_every_bytes or waited_s >= self._settings.sync_every_s
-
-    @property
-    def _promises_by_sync(self) -> bool:
-        """Otherwise (`fsync` complete or never) what is written counts: the page cache survives a kill."""
-        return self.file.row.promise == "append"
-
-    async def _promise(self) -> None:
-        """Promise what is durable: from here on it may be announced."""
-        assert self.writer is not None
-        if self.keeps_floor:
-            return
-        written = self.writer.written
-        self._unsynced = 0
-        self._synced_at = trio.current_time()
-        if self._promises_by_sync:
-            self.file.row.synced = written
-            await self.session.record([self.file], hard=True)
-        self.file.durable = max(self.file.durable, written)
 
     async def _first_of(self, event: trio.Event) -> None:
         """Wait for an event of the append, or for its end."""

@@ -81,7 +81,7 @@ class Transfer:
         self._key = f"{row.upload_id}.{row.attempt + 1}" if restart else row.blob_key
         try:
             writer = await self._blobs.open_writer(self._key, at=start)
-            self.append.hashes = [self._hash] if self._hash else []
+            self.append.sink.hashes = [self._hash] if self._hash else []
             await self.append.run(body, writer, self._limit(start))
         except BodyBroken as broken:
             timed_out = self.append.stop_reason is StopReason.TIMED_OUT
@@ -132,8 +132,9 @@ class Transfer:
             self.file.recovered = False  # the next touch looks at what is really there
             error = _store_trouble(trouble)
         finally:
-            append.drop_buffers()
-            await append.close_writer()
+            append.hand_over_rest()
+            append.sink.drop_buffers()
+            await append.sink.aclose()
             await self._drop_unused()
         reason = append.stop_reason
         if reason is not None and (error is None or append.cancelled):
@@ -148,15 +149,16 @@ class Transfer:
     async def _keep(self, error: GatewayError | None) -> GatewayError | None:
         """Write, verify and sync what was taken; afterwards the file has what it promises and no more."""
         append = self.append
-        if append.writer is None:
+        if append.sink.writer is None:
             return error
         try:
-            await append.store_rest()
+            append.hand_over_rest()
+            await append.sink.store_rest()
             if self._hash is not None:
                 error = await self._verify(error)
-            await append.make_durable()
+            await append.sink.make_durable()
         except StoreError as trouble:
-            append.drop_buffers()
+            append.sink.drop_buffers()
             error = _store_trouble(trouble)
         with self.session.changing(self.file):
             self.file.received = self.file.durable
@@ -169,7 +171,7 @@ class Transfer:
         assert self._hash is not None
         whole = error is None and append.stop_reason is None
         fits = whole and self._claim.digest.matches(self._hash)
-        append.keeps_floor = False
+        append.sink.keeps_floor = False
         if row.floor is not None and not fits:
             await self._roll_back(row.floor)
         row.floor = None
@@ -181,7 +183,7 @@ class Transfer:
 
     async def _roll_back(self, floor: int) -> None:
         """Cut the unverified bytes off, and commit that. Raises: StoreError."""
-        await self.append.close_writer()
+        await self.append.sink.aclose()
         await self._blobs.cut(self.file.row.blob_key, floor)
         self.file.row.synced, self.file.row.floor = floor, None
         self.file.durable = floor
