@@ -189,7 +189,11 @@ class Gateway:
     async def progress(self, actor: Actor, reference: str) -> tuple[UploadProgress, str]:
         """The session's latest progress, and a validator that changes whenever it does."""
         session, role = await self._registry.resolve(actor, reference)
-        event = facts.session_progress(session, session.stamp())
+        file = session.moving
+        if file is not None and not file.ended:
+            event = facts.progress(session, file, session.stamp())
+        else:
+            event = facts.session_progress(session, session.stamp())
         if role is not Role.WRITER:
             event = msgspec.structs.replace(event, session_id=session.row.watch_key)
         return event, f"{self._store.epoch}:{session.ring.seq}:{session.version}:{event.overall_status}"

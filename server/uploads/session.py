@@ -67,6 +67,7 @@ class LiveSession:
         self.users = 0  # calls that may change it: meanwhile it stays in memory
         self.gone = False  # has left memory: watchers end, a next touch loads it anew
         self.farewell: Entry | None = None  # what they are told last
+        self.moving: LiveFile | None = None  # the one whose bytes came last
         self.version = 0  # moves with every change a poller could see
         self.settings = settings
         self.now = now
@@ -187,6 +188,7 @@ class LiveSession:
         """Count bytes taken off the wire, and let watchers know when that is due."""
         now = self.row.active_at = self.now()
         self.version += 1
+        self.moving = file
         file.received += count
         if file.row.file_size is not None:
             self.tally.received_bytes += count

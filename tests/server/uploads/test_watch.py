@@ -184,3 +184,18 @@ async def test_a_broken_store_tells_the_watchers_and_is_loaded_anew(autojump_clo
     assert snapshot.files[0].status == "pending"
     assert snapshot.seq == 0
     await rig.put(session_id, whole_body(b"x" * 30))
+
+
+async def test_a_poller_sees_the_file_that_moves(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    body = FedBody(b"x" * 10, length=100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.put, session_id, body)
+        await trio.sleep(1)
+        event, before = await rig.gateway.progress(ANYBODY, session_id)
+        assert (event.file_id, event.speed, event.estimated_time_remaining) == ("f1", 10.0, 9.0)
+        body.feed(b"x" * 90)
+    event, after = await rig.gateway.progress(ANYBODY, session_id)
+    assert (event.file_id, event.overall_status) == (None, "completed")
+    assert before != after
