@@ -1,0 +1,1 @@
+"""What Penstock is measured against; each prints `ready at http://HOST:PORT/` and serves until SIGTERM."""
