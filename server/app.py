@@ -8,6 +8,7 @@ from penstock.server.edge.asgi import ASGIApp, Receive, Scope, Send
 from penstock.server.http.application import Application
 from penstock.server.http.download import DownloadRoutes
 from penstock.server.http.files import FileRoutes
+from penstock.server.http.multipart import MultipartRoutes
 from penstock.server.http.operations import OperationRoutes, Readiness, always_ready
 from penstock.server.http.progress import ProgressRoutes
 from penstock.server.http.sessions import SessionRoutes
@@ -25,7 +26,9 @@ def create_app(gateway: Gateway, settings: Settings, readiness: Readiness = alwa
 
 def _http(gateway: Gateway, settings: Settings, readiness: Readiness) -> Application:
     app = Application()
-    SessionRoutes(gateway, settings).mount(app)
+    forms = MultipartRoutes(gateway, settings)
+    forms.mount(app)
+    SessionRoutes(gateway, settings, forms).mount(app)
     FileRoutes(gateway).mount(app)
     ProgressRoutes(gateway).mount(app)
     DownloadRoutes(gateway).mount(app)

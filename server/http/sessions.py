@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from penstock.protocol.commands import Command, CreateSession, RegisterFiles, UploadCancel, parse_command
 from penstock.protocol.errors import InsufficientPermissions, InvalidMessage
+from penstock.protocol.multipart_form import is_form
 from penstock.protocol.snapshot import parse_cursor
 from penstock.server.http.answers import Response, empty_answer, json_answer
 from penstock.server.http.application import Application, Request
+from penstock.server.http.multipart import MultipartRoutes
 from penstock.server.http.requests import actor_of, read_json, read_struct
 from penstock.server.settings import Settings
 from penstock.server.uploads.gateway import FIRST_PAGE, Gateway
@@ -17,9 +19,10 @@ SESSIONS = "/api/upload/sessions"
 class SessionRoutes:
     """`sid` is a session id, or, where something is only looked at, a watch key."""
 
-    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings, forms: MultipartRoutes) -> None:
         self._gateway = gateway
         self._settings = settings
+        self._forms = forms
 
     def mount(self, app: Application) -> None:
         app.add("POST", SESSIONS, self.create)
@@ -46,6 +49,9 @@ class SessionRoutes:
         return json_answer(await self._gateway.snapshot(actor_of(request), sid, page))
 
     async def register(self, request: Request, sid: str) -> Response:
+        """By a list in JSON; a form brings the files themselves."""
+        if is_form(request.headers.get("Content-Type", "")):
+            return await self._forms.add_files(request, sid)
         wanted, key = await read_struct(request, self._settings, RegisterFiles)
         created = await self._gateway.register(actor_of(request), sid, wanted.files, key)
         return json_answer(created, 201, {"Location": f"{SESSIONS}/{created['sessionId']}"})

@@ -1,0 +1,134 @@
+"""The heads of multipart/form-data (RFC 7578) as values: the boundary, and what a part says it is.
+
+As lenient as the many clients need: names in UTF-8, quoted as browsers do it (`%22`, `%0D`, `%0A`, WHATWG
+HTML §4.10.21.8) or with backslashes as RFC 9110 §5.6.4 has it, and `filename*` (RFC 8187), which RFC 7578
+forbids and some clients send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from penstock.protocol.errors import InvalidMessage, UnsupportedFormat
+
+_PARAMETER = re.compile(
+    r""";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"(?=\s*(?:;|$))|[^;]*)""", re.ASCII
+)
+_BOUNDARY = re.compile(r"[ -~]{0,69}[!-~]")  # RFC 2046 §5.1.1, in any printable ASCII
+_ESCAPED = re.compile(r'\\(["\\])')
+_BROWSERS = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
+_CHARSETS = ("utf-8", "iso-8859-1")
+_IDENTITY = ("", "7bit", "8bit", "binary")
+
+
+class PartHead(NamedTuple):
+    """What stands before a part's content."""
+
+    name: str  # of the form's field
+    filename: str | None = None  # None: a field and no file; "": a file input nobody has chosen a file for
+    content_type: str = ""
+    transfer_encoding: str = ""
+
+
+def is_form(content_type: str) -> bool:
+    """Whether a request of this Content-Type brings a multipart form."""
+    return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
+
+
+def parse_boundary(content_type: str) -> bytes:
+    """The boundary a request's Content-Type names.
+
+    Raises: UnsupportedFormat for another media type; InvalidMessage.
+    """
+    if not is_form(content_type):
+        raise UnsupportedFormat(
+            "Content-Type: multipart/form-data is expected here (curl -F file=@movie.mp4); "
+            "plain bytes are PUT to the uploadUrl of a session's file"
+        )
+    boundary = _parameters(content_type).get("boundary")
+    if boundary is None:
+        raise InvalidMessage("Content-Type: the boundary is missing; leave the header to your HTTP client")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise InvalidMessage("Content-Type: the boundary must be 1 to 70 printable ASCII characters")
+    return boundary.encode("ascii")
+
+
+def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
+    """A part's head from its header lines: names in Title-Case, values with one character for each byte.
+
+    Raises: InvalidMessage when it does not say which field it is.
+    """
+    lines = dict(headers)  # of repeated ones the last
+    kind, *_ = disposition = lines.get("Content-Disposition", "").partition(";")
+    if kind.strip().lower() != "form-data":
+        raise InvalidMessage("a part of the form has no Content-Disposition: form-data")
+    parameters = _parameters("".join(disposition))
+    name = parameters.get("name")
+    if name is None:
+        raise InvalidMessage("a part of the form has no name in its Content-Disposition")
+    extended = _extended(parameters.get("filename*", ""))
+    filename = parameters.get("filename") if extended is None else extended
+    return PartHead(
+        _unescaped(name),
+        filename if filename is None or extended is not None else _unescaped(filename),
+        _decoded(lines.get("Content-Type", "")).strip(),
+        lines.get("Content-Transfer-Encoding", "").strip().lower(),
+    )
+
+
+def check_storable(head: PartHead) -> None:
+    """Raises: InvalidMessage for a part whose content would have to be unpacked first."""
+    if head.transfer_encoding not in _IDENTITY:
+        raise InvalidMessage(
+            "Content-Transfer-Encoding: parts are stored as they come; send the bytes themselves (binary)"
+        )
+
+
+def check_field(head: PartHead) -> None:
+    """Raises: InvalidMessage for a part without a file name that is not a plain field."""
+    check_storable(head)
+    if head.content_type.lower().startswith("multipart/"):
+        raise InvalidMessage(
+            f"{head.name[:40]}: parts within a part (multipart/mixed) are not taken; "
+            "send each file as a part of its own, RFC 7578 §4.3"
+        )
+
+
+def _parameters(value: str) -> dict[str, str]:
+    """Of a header; of repeated ones the first. Quotes are off, escapes still in."""
+    found: dict[str, str] = {}
+    for name, text in _PARAMETER.findall(value):
+        text = text.strip()
+        if len(text) >= 2 and text[0] == text[-1] == '"':
+            text = text[1:-1]
+        found.setdefault(name.lower(), text)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    text = _decoded(text)
+    if "\\" in text:
+        text = _ESCAPED.sub(r"\1", text)
+    if "%" in text:
+        for escape, char in _BROWSERS:
+            text = text.replace(escape, char)
+    return text
+
+
+def _decoded(text: str) -> str:
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
+
+
+def _extended(value: str) -> str | None:
+    """A parameter's value in the form of RFC 8187 §3.2.1, None if it is not one."""
+    charset, _, rest = value.partition("'")
+    _, found, escaped = rest.partition("'")
+    if not found or charset.lower() not in _CHARSETS:
+        return None
+    try:
+        return unquote_to_bytes(escaped).decode(charset)
+    except UnicodeError:
+        return None
