@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 import penstock
+from penstock.server.client.commands import COMMANDS
 from penstock.server.configuration import CONFIG_VARIABLE, FIELDS, ConfigurationError, Field, Loaded, load
 from penstock.server.exits import CannotRun, Exit
 from penstock.server.presentation import as_text, as_toml
@@ -22,7 +23,7 @@ Examples:
   PENSTOCK_PORT=9000 penstock               the same by environment
   penstock --config /etc/penstock.toml      the same by file, with lines such as: port = 9000
   penstock check                            show every setting and where its value comes from
-  curl -T movie.mp4 UPLOAD_URL              send a file; README.md shows where the URL comes from"""
+  penstock upload movie.mp4                 send a file to it; `penstock upload --help` shows more"""
 
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in Exit)
 
@@ -92,7 +93,8 @@ def main() -> None:
     """Penstock is a resumable upload gateway.
 
     Without a command it serves. Settings come from the command line, then the environment (PENSTOCK_…),
-    then a TOML file, then defaults; `penstock serve --help` lists them.
+    then a TOML file, then defaults; `penstock serve --help` lists them. The commands beside `serve` and
+    `check` are clients of a server.
     """
 
 
@@ -115,6 +117,10 @@ def serve(config: Path | None, **given: object) -> None:
 def check(config: Path | None, **given: object) -> None:
     """Print the effective settings and where each value comes from, as a TOML file; start nothing."""
     click.echo(as_toml(_loaded(config, given)), nl=False)
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 def _loaded(config: Path | None, given: dict[str, object]) -> Loaded:

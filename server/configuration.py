@@ -21,6 +21,7 @@ from penstock.server.settings import HEADINGS, Settings
 
 PREFIX = "PENSTOCK_"
 CONFIG_VARIABLE = "PENSTOCK_CONFIG"
+URL_VARIABLE = "PENSTOCK_URL"  # of the client: the server it talks to
 DEFAULT_FILE = Path("penstock.toml")
 DEFAULT_ORIGIN = "default"
 
@@ -156,7 +157,8 @@ def load(
 
 def _environment_layer(environ: Mapping[str, str], problems: list[str]) -> _Layer:
     variables = {field.variable: name for name, field in FIELDS.items()}
-    given = {key: text for key, text in environ.items() if key.startswith(PREFIX) and key != CONFIG_VARIABLE}
+    others = (CONFIG_VARIABLE, URL_VARIABLE)
+    given = {key: text for key, text in environ.items() if key.startswith(PREFIX) and key not in others}
     known = {key: text for key, text in given.items() if key in variables}
     problems += [_unknown("environment", key, list(variables)) for key in given.keys() - known.keys()]
     return _Layer(

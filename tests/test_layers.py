@@ -47,6 +47,8 @@ PURE = {
 }
 WIRE_LIBRARIES = {"socket", "h11", "wsproto", "h2", "hpack", "hyperframe", "hypercorn"}
 DIALECTS = ("server.http", "server.realtime")
+CLIENT_LIBRARIES = {"httpx2", "rich", "trio_websocket"}
+CLIENT_NEEDS = ("server.client", "server.exits", "server.configuration")
 STORE_USERS = ("server.uploads", "server.main")
 
 
@@ -86,6 +88,13 @@ def broken_rule(found: Import) -> str | None:
         return "Penstock runs on Trio only"
     if top in WIRE_LIBRARIES and not within(importer, "server.edge"):
         return "only server/edge touches sockets and their libraries"
+    if top in CLIENT_LIBRARIES and not within(importer, "server.client"):
+        return "only server/client is a client"
+    if within(importer, "server.client") and top in ("server", "storage"):
+        fits = within(imported, *CLIENT_NEEDS)
+        return None if fits else "server/client knows protocol/ and the wire, nothing of the server"
+    if within(imported, "server.client") and not within(importer, "server.cli"):
+        return "no part of the server is its own client"
     if within(importer, "protocol"):
         return (
             None
@@ -145,6 +154,11 @@ def test_imports_point_down(path: Path) -> None:
         ("server.edge.host", "from penstock.server.uploads.gateway import Gateway"),
         ("server.peer", "from .settings import Settings"),
         ("server.main", "import asyncio"),
+        ("server.http.put", "import httpx2"),
+        ("server.client.api", "from penstock.server.uploads.gateway import Gateway"),
+        ("server.client.api", "import penstock.server.edge.host"),
+        ("server.client.records", "from penstock.storage.disk import Disk"),
+        ("server.uploads.gateway", "from penstock.server.client.api import Api"),
     ],
 )
 def test_a_forbidden_import_is_found(module: str, source: str) -> None:
@@ -160,6 +174,10 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
         ("server.http.put", "from penstock.server.uploads.gateway import Gateway"),
         ("server.uploads.gateway", "from penstock.storage.state.base import StateStore"),
         ("server.main", "from penstock.storage.disk import Disk"),
+        ("server.client.follow", "import httpx2, rich, trio_websocket, trio"),
+        ("server.client.api", "from penstock.protocol.snapshot import Snapshot"),
+        ("server.client.errors", "from penstock.server.exits import Exit"),
+        ("server.cli", "from penstock.server.client.commands import COMMANDS"),
     ],
 )
 def test_an_arrow_down_is_fine(module: str, source: str) -> None:
