@@ -106,6 +106,7 @@ class Raw:
         status, headers, body = 0, {}, b""
         with trio.fail_after(PATIENCE_S):
             while True:
+                await trio.lowlevel.checkpoint()
                 match parser.next_event():
                     case h11.NEED_DATA:
                         parser.receive_data(bytes(await self.stream.receive_some()))

@@ -28,6 +28,7 @@ async def take(body: Body, step: int = 7000) -> bytes:
     taken, buffer = bytearray(), bytearray(step)
     with trio.fail_after(PATIENCE_S):
         while True:
+            await trio.lowlevel.checkpoint()
             try:
                 count = body.receive_nowait(memoryview(buffer))
             except trio.WouldBlock:
