@@ -13,7 +13,7 @@ import pytest
 from tests.running import PATIENCE_S, PENSTOCK, serving
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/rest.md", "docs/rest.zh.md"]
+PAGES = ["README.md", "README.zh.md", "docs/rest.md", "docs/rest.zh.md"]
 
 
 @pytest.mark.acceptance
