@@ -19,7 +19,7 @@ from tests.running import PENSTOCK
 pytestmark = pytest.mark.acceptance
 
 CONTENT = Content(16 * MIB)
-STALLED = full_or(20, 400)
+STALLED = full_or(20, 1000)
 
 
 async def test_it_drains_and_goes_on_after_the_restart(tmp_path: Path) -> None:
