@@ -145,15 +145,18 @@ class Janitor:
                         await self._recovery.touch(session, file)
 
     async def sweep_orphans(self, *, min_age_s: float) -> None:
-        """Remove bytes that no row knows: what a crash left between two steps. Raises: StoreError."""
-        before = self._clock.now() - min_age_s
-        keys = [key for key, changed_at in await self._blobs.incoming() if changed_at <= before]
+        """Remove bytes that no row knows: what a crash left between two steps. Raises: StoreError.
+
+        Bytes older than the database are left alone: if it was lost and made anew, they are no orphans.
+        """
+        after, before = self._store.born_at, self._clock.now() - min_age_s
+        keys = [key for key, at in await self._blobs.incoming() if after <= at <= before]
         known = await self._store.known_blobs(keys)
         for key in keys:
             if key not in known:
                 await self._blobs.delete(key)
                 log.info("orphan-removed", key=key)
-        names = [(where, name) for where, name, at in await self._blobs.published() if at <= before]
+        names = [(where, name) for where, name, at in await self._blobs.published() if after <= at <= before]
         named = await self._store.known_names(names)
         for category, name in names:
             if (category, name) not in named:

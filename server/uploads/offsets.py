@@ -33,7 +33,6 @@ class OffsetReport(NamedTuple):
     status: str
     attempt: int
     busy: bool
-    expires_at: float
 
 
 async def report(session: LiveSession, file: LiveFile, manner: Manner, recovery: Recovery) -> OffsetReport:
@@ -52,7 +51,6 @@ async def report(session: LiveSession, file: LiveFile, manner: Manner, recovery:
         status=public_status(file.row.state),
         attempt=file.row.attempt,
         busy=file.append is not None,
-        expires_at=session.row.active_at + session.settings.retention_s,
     )
 
 

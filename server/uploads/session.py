@@ -258,10 +258,10 @@ class LiveSession:
         settled[0] = True
         self._publish_settled()
 
-    async def record_pause(self, files: Sequence[LiveFile], *, extra: Sequence[LiveFile] = ()) -> None:
-        """Commit and tell the pause of these files; `extra` ones go along silently. Raises: StoreError."""
+    async def record_pause(self, files: Sequence[LiveFile]) -> None:
+        """Commit and tell the pause of these files. Raises: StoreError."""
         makers = [partial(facts.progress, self, file, fact=True, status="paused") for file in files]
-        await self.record([*files, *extra], makers)
+        await self.record(files, makers)
 
     def leave(self, farewell: FactMaker | None = None) -> None:
         """Leave memory: watchers get what is left, then the farewell (an event that could not be stored)."""
@@ -294,7 +294,6 @@ class LiveSession:
         """The fact, and after it exactly one last progress with the terminal status."""
         stamp = self._next_stamp()
         self.row.ended_at = stamp.at
-        self.row.ended_files = self.tally.total
         events = (facts.session_completed(self, stamp), facts.session_progress(self, stamp))
         return Entry.fact(stamp.seq, events)
 

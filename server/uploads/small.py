@@ -112,11 +112,6 @@ class Intake:
             return self._admission.well and not self._session.row.latch
         return self._admission.well and not self._session.latched(file) and _is_fresh(file)
 
-    @property
-    def holds(self) -> int:
-        """How many files wait to be stored."""
-        return len(self._parts)
-
     def has_room(self, size: int) -> bool:
         """Whether `hold` would not need to `store` first."""
         if self._buffer is None:

@@ -28,7 +28,6 @@ class SessionRow(msgspec.Struct, kw_only=True):
     latch: bool = False  # the session-wide pause
     seq: int = 0  # of the last fact
     ended_at: float | None = None  # set while session-completed holds
-    ended_files: int = 0  # how many files the last session-completed counted
     metadata: dict[str, str] = {}
 
 
@@ -153,6 +152,7 @@ class StaleFence(Exception):
 class StateStore(Protocol):
     """Durable rows. All calls raise `storage.errors.StoreError` when the store itself is in trouble."""
 
+    born_at: float  # when the database was made: bytes that are older are none of its orphans
     epoch: str  # random; new with a new database and after an unclean reboot
     boot_id: str  # of the running kernel: bytes written under another one have seen a reboot
 

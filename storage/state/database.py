@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _SYNC_FAILED = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
 class Database:
     """One open database. Raises: StoreError from the constructor, sqlite3.Error from the rest."""
 
+    born_at: float
     epoch: str
 
     def __init__(self, path: Path, boot_id: str) -> None:
@@ -126,10 +128,12 @@ class Database:
     def _begin_epoch(self, boot_id: str) -> str:
         """The stored epoch; a new one where soft commits may be lost, for then facts may repeat a seq."""
         meta = dict(self.select("SELECT name, value FROM meta"))
+        self.born_at = float(meta.get("born_at", time.time()))
         lost = meta.get("clean") != "1" and meta.get("boot_id") != boot_id
         epoch = secrets.token_hex(8) if lost else meta["epoch"]
         self._db.execute("BEGIN IMMEDIATE")
-        for name, value in {"epoch": epoch, "boot_id": boot_id, "clean": "0"}.items():
+        notes = {"born_at": repr(self.born_at), "epoch": epoch, "boot_id": boot_id, "clean": "0"}
+        for name, value in notes.items():
             self._set_meta(name, value)
         self._db.execute("COMMIT")
         return epoch

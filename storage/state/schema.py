@@ -23,7 +23,6 @@ CREATE TABLE sessions (
     latch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     ended_at REAL,
-    ended_files INTEGER NOT NULL,
     metadata TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX sessions_watch_key ON sessions (watch_key);

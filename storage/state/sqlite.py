@@ -61,11 +61,13 @@ class _Asker:
 class SqliteState(trio.abc.AsyncResource):
     """See `StateStore`."""
 
+    born_at: float
     epoch: str
     boot_id: str
 
     def __init__(self, database: Database, thread: Disk, boot_id: str, kept_facts: int) -> None:
         """Use `open`."""
+        self.born_at = database.born_at
         self.epoch = database.epoch
         self.boot_id = boot_id
         self.thread = thread

@@ -129,9 +129,7 @@ async def test_an_empty_store_has_nothing(store: StateStore) -> None:
     assert await store.counts() == dict.fromkeys(("sessions", "files", "facts", "finished", "answers"), 0)
 
 
-FULL_SESSION = session(
-    open=True, latch=True, seq=7, ended_at=123.456789, ended_files=3, metadata={"a": "\"'\n☃", "": ""}
-)
+FULL_SESSION = session(open=True, latch=True, seq=7, ended_at=123.456789, metadata={"a": "\"'\n☃", "": ""})
 FULL_FILE = file(
     state="retrying", attempt=2, fence=1 << 40, synced=1 << 45, floor=0, promise="never", boot_id="b",
     broke_off=True, retry_count=2, resumable_after_failure=True, exempt=True, stored_name="n", digest="sha",

@@ -58,7 +58,6 @@ sessions = st.builds(
     latch=st.booleans(),
     seq=small,
     ended_at=st.none() | times,
-    ended_files=small,
     metadata=st.dictionaries(texts, texts, max_size=2),
 )
 files = st.builds(

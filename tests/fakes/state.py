@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from copy import copy
+from itertools import groupby
 
 import msgspec
 import trio
@@ -47,6 +48,17 @@ class Tables:
         new.facts = {session_id: dict(facts) for session_id, facts in self.facts.items()}
         new.finished, new.answers = dict(self.finished), dict(self.answers)
         return new
+
+    def apply_all(self, changes: Sequence[Change]) -> None:
+        """Neighbours of one kind, as one statement: a double id is found before a stale fence is."""
+        stale: StaleFence | None = None
+        for change in changes:
+            try:
+                self.apply(change)
+            except StaleFence as error:
+                stale = error
+        if stale is not None:
+            raise stale
 
     def apply(self, change: Change) -> None:
         match change:
@@ -107,9 +119,10 @@ class FakeState:
     * `power_cut()`: soft commits since the last hard one are lost, and the epoch is new.
     """
 
-    def __init__(self, *, boot_id: str = "boot-1", kept_facts: int = 100_000) -> None:
+    def __init__(self, *, boot_id: str = "boot-1", kept_facts: int = 100_000, born_at: float = 0.0) -> None:
         self.boot_id = boot_id
         self.epoch = secrets.token_hex(8)
+        self.born_at = born_at
         self.fault: StoreError | None = None
         self.gate: trio.Event | None = None
         self.commits: list[tuple[list[Change], bool]] = []  # that were applied: (changes, hard)
@@ -150,8 +163,8 @@ class FakeState:
         if self.fault is not None:
             raise self.fault
         tables = self._tables.copy()
-        for change in asker.changes:
-            tables.apply(change)
+        for _, changes in groupby(asker.changes, key=type):
+            tables.apply_all(list(changes))
         self._durable = None if asker.hard else self._durable or self._tables
         self._tables = tables
         self._prune()

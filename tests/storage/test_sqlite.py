@@ -324,3 +324,10 @@ def test_no_question_reads_a_whole_table(tmp_path: Path, question: str) -> None:
     scans = [step for step in database.__dict__["plans"] if step.startswith("SCAN") and "USING" not in step]
     assert scans == []
     database.close()
+
+
+async def test_the_database_remembers_when_it_was_made(tmp_path: Path) -> None:
+    async with await SqliteState.open(tmp_path / "state.db", boot_id="a") as state:
+        born_at = state.born_at
+    async with await SqliteState.open(tmp_path / "state.db", boot_id="b") as state:
+        assert state.born_at == born_at

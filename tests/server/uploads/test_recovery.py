@@ -13,6 +13,7 @@ from penstock.protocol.errors import UploadFailed
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.digests import Digest
+from tests.fakes.state import FakeState
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 
 
@@ -152,3 +153,16 @@ async def test_orphans_are_swept_at_start(autojump_clock: MockClock) -> None:
     await writer.aclose()
     await rig.open()
     assert rig.blobs.incoming_blobs == kept
+
+
+async def test_a_lost_database_costs_no_finished_file(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(3)
+    await rig.put(session_id, whole_body(b"abc"))
+    kept = dict(rig.blobs.published_blobs)
+    rig.store = FakeState(born_at=rig.blobs.now + 1)
+    await rig.open()
+    assert rig.blobs.published_blobs == kept
+    await rig.one_file(3)
+    await rig.gateway.janitor.sweep_orphans(min_age_s=3600.0)
+    assert rig.blobs.published_blobs == kept
