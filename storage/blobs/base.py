@@ -33,6 +33,15 @@ class BlobWriter(Protocol):
         StoreError, BlobFault when the sync failed, now or earlier: a second try could not be believed.
         """
 
+    async def copy_from(self, source: str, start: int, count: int) -> None:
+        """Append `count` bytes of the incoming blob `source`, from `start`, in one hop; nothing is synced.
+
+        Not cancellable once begun, and what is not shared (see `sharing_block`) takes its time: ask for no
+        more at once than can be waited for.
+        Raises: BlobMissing when there is no such blob, BlobFault when it is shorter or an earlier sync of
+        this one failed, StoreFull, StoreError; `written` is then as before.
+        """
+
     async def sync(self) -> None:
         """Make every byte written so far durable. Raises: BlobFault, now and ever after."""
 
@@ -74,6 +83,20 @@ class BlobStore(Protocol):
 
     async def cut(self, key: str, end: int) -> None:
         """Truncate to `end` and make that durable. Raises: BlobMissing, BlobFault when it is shorter."""
+
+    async def feed(self, key: str, hash_: Hash, start: int, max_bytes: int) -> int:
+        """Feed up to `max_bytes` of an incoming blob, from `start`, to a hash, in one hop.
+
+        Returns how many there were, 0 at the end. Not cancellable once begun. After an error some of them
+        were fed: the hash is of no more use. Raises: BlobMissing.
+        """
+
+    async def sharing_block(self) -> int | None:
+        """The block size in which `copy_from` shares bytes instead of copying them; None: it does not.
+
+        Shared are whole blocks, if `start` and the writer's `written` are equal modulo this size; what lies
+        before and behind them is copied.
+        """
 
     async def publish(self, key: str, category: str, name: str) -> None:
         """Sync the blob, give it its final name, make that durable. Repeatable after a crash at any step.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from penstock.storage.errors import BlobFault, BlobMissing
+
+STEP_BYTES = 1024 * 1024
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -19,12 +21,26 @@ def write_all(fd: int, data: memoryview, at: int) -> None:
         done += os.pwrite(fd, data[done:], at + done)
 
 
+def pieces(fd: int, start: int, max_bytes: int) -> Iterator[memoryview]:
+    """Up to `max_bytes` from `start`, fewer at the end. Through one buffer: each overwrites the last."""
+    buffer = memoryview(bytearray(min(max_bytes, STEP_BYTES)))
+    end = start + max_bytes
+    while start < end and (got := os.preadv(fd, [buffer[: end - start]], start)):
+        yield buffer[:got]
+        start += got
+
+
+def checked_size(fd: int, at_least: int) -> int:
+    """Bytes in the file. Raises: BlobFault when they are fewer than `at_least`."""
+    size = os.fstat(fd).st_size
+    if size < at_least:
+        raise BlobFault(f"{at_least} bytes were promised, {size} are there")
+    return size
+
+
 def cut_open(fd: int, end: int) -> None:
     """Truncate to `end`. Raises: BlobFault when it is shorter."""
-    size = os.fstat(fd).st_size
-    if size < end:
-        raise BlobFault(f"{end} bytes were promised, {size} are there")
-    if size > end:
+    if checked_size(fd, end) > end:
         os.ftruncate(fd, end)
 
 
@@ -51,6 +67,14 @@ def unlink(name: str, directory_fd: int) -> None:
     """None there is fine."""
     with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=directory_fd)
+
+
+def open_incoming(key: str, flags: int, directory_fd: int) -> int:
+    """A descriptor. Raises: BlobMissing."""
+    try:
+        return os.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory_fd)
+    except FileNotFoundError:
+        raise BlobMissing(f"there is no incoming blob {key}") from None
 
 
 def open_reader(name: str, directory_fd: int) -> tuple[int, int]:

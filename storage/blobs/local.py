@@ -14,8 +14,9 @@ from typing import Literal
 import msgspec
 import trio
 
-from penstock.storage.blobs import files, small
+from penstock.storage.blobs import copying, files, publishing, small
 from penstock.storage.blobs.base import Hash, SmallBlob
+from penstock.storage.blobs.copying import CloneRange, Copier, CopyFileRange, Span
 from penstock.storage.blobs.names import checked_key, checked_place, is_key, is_name
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
@@ -30,6 +31,7 @@ class BlobStatistics(msgspec.Struct):
     open_writers: int = 0
     open_readers: int = 0
     written_bytes: int = 0
+    copied_bytes: int = 0  # from blob to blob, those included that are shared
     syncs: int = 0  # of file data; directories are not counted
 
 
@@ -52,6 +54,10 @@ class LocalWriter:
         await self._store.disk.run(self._write, data, sync, hashes)
         self._store.statistics.written_bytes += len(data)
         self._store.statistics.syncs += sync and self._store.syncs_appends
+
+    async def copy_from(self, source: str, start: int, count: int) -> None:
+        await self._store.disk.run(self._copy_from, checked_key(source), start, count)
+        self._store.statistics.copied_bytes += count
 
     async def sync(self) -> None:
         await self._store.disk.run(self._sync)
@@ -77,6 +83,18 @@ class LocalWriter:
             hash_.update(data)
         if sync:
             self._sync()
+
+    def _copy_from(self, source: str, start: int, count: int) -> None:
+        self._check()
+        source_fd = self._store.open_source(source)
+        try:
+            self._store.copier.copy(Span(source_fd, start, count, self._fd, self._written))
+        except BaseException:
+            os.ftruncate(self._fd, self._written)
+            raise
+        finally:
+            os.close(source_fd)
+        self._written += count
 
     def _sync(self) -> None:
         self._check()
@@ -133,6 +151,8 @@ class LocalBlobs:
         *,
         fsync: Fsync = "append",
         fdatasync: Callable[[int], None] = os.fdatasync,
+        clone_range: CloneRange = copying.clone_range,
+        copy_file_range: CopyFileRange = os.copy_file_range,
     ) -> None:
         self.disk = disk
         self.statistics = BlobStatistics()
@@ -141,6 +161,7 @@ class LocalBlobs:
         self._fdatasync = fdatasync
         self._incoming_fd = directory.incoming_fd
         self._category_fds = directory.category_fds
+        self.copier = Copier(directory.incoming_fd, clone_range=clone_range, copy_file_range=copy_file_range)
 
     async def open_writer(self, key: str, *, at: int) -> LocalWriter:
         fd = await self.disk.run(self._open_writer, checked_key(key), at)
@@ -153,6 +174,12 @@ class LocalBlobs:
     async def cut(self, key: str, end: int) -> None:
         await self.disk.run(self._cut, checked_key(key), end)
         self.statistics.syncs += self.syncs_appends
+
+    async def feed(self, key: str, hash_: Hash, start: int, max_bytes: int) -> int:
+        return await self.disk.run(self._feed, checked_key(key), hash_, start, max_bytes)
+
+    async def sharing_block(self) -> int | None:
+        return await self.disk.run(self.copier.sharing_block)
 
     async def publish(self, key: str, category: str, name: str) -> None:
         await self.disk.run(self._publish, checked_key(key), *checked_place(category, name))
@@ -193,6 +220,10 @@ class LocalBlobs:
         except OSError as error:
             raise BlobFault(f"sync failed: {error}") from error
 
+    def open_source(self, key: str) -> int:
+        """A descriptor of an incoming blob, for reading. Blocks. Raises: BlobMissing."""
+        return files.open_incoming(key, os.O_RDONLY, self._incoming_fd)
+
     # What follows runs in a worker thread.
 
     def _category_fd(self, category: str) -> int:
@@ -203,7 +234,7 @@ class LocalBlobs:
 
     def _open_writer(self, key: str, at: int) -> int:
         create = os.O_CREAT if at == 0 else 0
-        fd = self._open_incoming(key, os.O_RDWR | create)
+        fd = files.open_incoming(key, os.O_RDWR | create, self._incoming_fd)
         try:
             if at == 0 and self.syncs_appends:
                 os.fsync(self._incoming_fd)  # also when it was there: its creator may have died before this
@@ -213,12 +244,6 @@ class LocalBlobs:
             raise
         return fd
 
-    def _open_incoming(self, key: str, flags: int) -> int:
-        try:
-            return os.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=self._incoming_fd)
-        except FileNotFoundError:
-            raise BlobMissing(f"there is no incoming blob {key}") from None
-
     def _size(self, key: str) -> int | None:
         try:
             return os.stat(key, dir_fd=self._incoming_fd, follow_symlinks=False).st_size
@@ -226,7 +251,7 @@ class LocalBlobs:
             return None
 
     def _cut(self, key: str, end: int) -> None:
-        fd = self._open_incoming(key, os.O_RDWR)
+        fd = files.open_incoming(key, os.O_RDWR, self._incoming_fd)
         try:
             files.cut_open(fd, end)
             if self.syncs_appends:
@@ -234,34 +259,20 @@ class LocalBlobs:
         finally:
             os.close(fd)
 
-    def _publish(self, key: str, category: str, name: str) -> None:
-        """Sync the bytes, link the new name, make it durable, only then drop the old one.
-
-        The last step is not synced: if a power cut undoes it, the blob has two names until the old one is
-        found to belong to nobody.
-        """
-        category_fd = self._category_fd(category)
+    def _feed(self, key: str, hash_: Hash, start: int, max_bytes: int) -> int:
+        fd = self.open_source(key)
         try:
-            fd = self._open_incoming(key, os.O_RDWR)
-        except BlobMissing:
-            os.close(files.open_reader(name, category_fd)[0])  # else it is missing altogether
-        else:
-            try:
-                if self._syncs_published:
-                    self.sync_data(fd)
-                self._link(key, os.fstat(fd).st_ino, category_fd, name)
-            finally:
-                os.close(fd)
-        if self._syncs_published:
-            os.fsync(category_fd)
-        files.unlink(key, self._incoming_fd)
+            fed = 0
+            for piece in files.pieces(fd, start, max_bytes):
+                hash_.update(piece)
+                fed += len(piece)
+            return fed
+        finally:
+            os.close(fd)
 
-    def _link(self, key: str, inode: int, category_fd: int, name: str) -> None:
-        there = files.inode(name, category_fd)
-        if there is None:
-            files.link_or_rename(key, self._incoming_fd, name, category_fd)
-        elif there != inode:
-            raise BlobFault(f"the name {name} is taken by another blob")
+    def _publish(self, key: str, category: str, name: str) -> None:
+        sync = self.sync_data if self._syncs_published else None
+        publishing.publish(key, name, self._incoming_fd, self._category_fd(category), sync)
 
     def _store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
         sync = self.sync_data if self._syncs_published else None

@@ -15,6 +15,7 @@ from penstock.storage.state.base import StateStore
 from penstock.storage.state.sqlite import SqliteState
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState
+from tests.storage.cloning import CloneCalls
 
 CATEGORIES = ("personal", "scenic")
 KEPT_FACTS = 10
@@ -33,10 +34,16 @@ def local_blobs(fsync: Fsync) -> Opener:
     return opened
 
 
-def fake_blobs(fsync: Fsync) -> Opener:
+@asynccontextmanager
+async def sharing_blobs(path: Path) -> AsyncIterator[BlobStore]:
+    with DataDirectory(path, CATEGORIES) as directory:
+        yield LocalBlobs(directory, Disk(4), clone_range=CloneCalls())
+
+
+def fake_blobs(fsync: Fsync, block_bytes: int | None = None) -> Opener:
     @asynccontextmanager
     async def opened(path: Path) -> AsyncIterator[BlobStore]:
-        yield FakeBlobs(CATEGORIES, fsync=fsync)
+        yield FakeBlobs(CATEGORIES, fsync=fsync, block_bytes=block_bytes)
 
     return opened
 
@@ -56,7 +63,9 @@ BLOB_STORES: dict[str, Opener] = {
     "local-append": local_blobs("append"),
     "local-complete": local_blobs("complete"),
     "local-never": local_blobs("never"),
+    "local-sharing": sharing_blobs,
     "fake-append": fake_blobs("append"),
     "fake-never": fake_blobs("never"),
+    "fake-sharing": fake_blobs("append", block_bytes=4096),
 }
 STATE_STORES: dict[str, StateOpener] = {"sqlite": sqlite_state, "fake": fake_state}

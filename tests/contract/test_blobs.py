@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -421,3 +422,184 @@ async def test_small_blobs_of_no_category(store: BlobStore) -> None:
     with pytest.raises(BlobMissing):
         await store.store_small("nowhere", small(b"a"))
     assert await store.incoming() == []
+
+
+# From blob to blob
+
+SOURCE = "ee.1"
+
+
+async def test_copying_appends_a_part_of_another_blob(store: BlobStore) -> None:
+    await put(store, b"0123456789", SOURCE)
+    writer = await store.open_writer(KEY, at=0)
+    await writer.write(memoryview(b"abc"))
+    with assert_checkpoints():
+        await writer.copy_from(SOURCE, 2, 5)
+    assert writer.written == await store.size(KEY) == 8
+    await writer.copy_from(SOURCE, 0, 1)
+    await writer.write(memoryview(b"xyz"))
+    await writer.copy_from(SOURCE, 9, 1)
+    await writer.sync()
+    assert writer.written == 13
+    await writer.aclose()
+    assert await incoming_content(store) == b"abc234560xyz9"
+    assert await store.size(SOURCE) == 10
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+async def test_copying_nothing(store: BlobStore, start: int) -> None:
+    await put(store, b"abc", SOURCE)
+    writer = await store.open_writer(KEY, at=0)
+    await writer.copy_from(SOURCE, start, 0)
+    assert writer.written == await store.size(KEY) == 0
+    await writer.aclose()
+
+
+async def test_a_blob_can_be_copied_onto_its_own_end(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY, at=0)
+    await writer.write(memoryview(b"abcdef"))
+    await writer.copy_from(KEY, 1, 5)
+    await writer.aclose()
+    assert await incoming_content(store) == b"abcdefbcdef"
+
+
+async def test_copying_from_a_blob_that_is_still_written(store: BlobStore) -> None:
+    source = await store.open_writer(SOURCE, at=0)
+    await source.write(memoryview(b"abc"))
+    writer = await store.open_writer(KEY, at=0)
+    await writer.copy_from(SOURCE, 0, 3)
+    await source.write(memoryview(b"def"))
+    await writer.copy_from(SOURCE, 3, 3)
+    await source.aclose()
+    await store.delete(SOURCE)
+    await writer.aclose()
+    assert await incoming_content(store) == b"abcdef"
+
+
+async def test_copying_what_is_not_there(store: BlobStore) -> None:
+    await put(store, b"abc", SOURCE)
+    await put(store, b"published", "ff")
+    await store.publish("ff", "personal", NAME)
+    writer = await store.open_writer(KEY, at=0)
+    await writer.write(memoryview(b"x"))
+    for missing in ("ff", "00"):
+        with pytest.raises(BlobMissing):
+            await writer.copy_from(missing, 0, 0)
+    for start, count in ((0, 4), (2, 2), (3, 1), (9, 0)):
+        with pytest.raises(BlobFault):
+            await writer.copy_from(SOURCE, start, count)
+    assert writer.written == await store.size(KEY) == 1
+    await writer.copy_from(SOURCE, 0, 3)  # a fault of the source is none of the writer
+    await writer.aclose()
+    assert await incoming_content(store) == b"xabc"
+
+
+async def test_a_cancelled_caller_copies_nothing(store: BlobStore) -> None:
+    await put(store, b"abc", SOURCE)
+    writer = await store.open_writer(KEY, at=0)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await writer.copy_from(SOURCE, 0, 3)
+    assert scope.cancelled_caught
+    assert writer.written == await store.size(KEY) == 0
+    await writer.aclose()
+
+
+async def test_a_closed_writer_copies_nothing(store: BlobStore) -> None:
+    await put(store, b"abc", SOURCE)
+    writer = await store.open_writer(KEY, at=0)
+    await writer.aclose()
+    with pytest.raises(StoreError):
+        await writer.copy_from(SOURCE, 0, 3)
+    assert await store.size(KEY) == 0
+
+
+async def test_malformed_keys_of_a_source(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY, at=0)
+    with pytest.raises(ValueError, match="not a blob key"):
+        await writer.copy_from("../a", 0, 0)
+    await writer.aclose()
+    with pytest.raises(ValueError, match="not a blob key"):
+        await store.feed("../a", hashlib.sha256(), 0, 1)
+
+
+async def test_whole_blocks_and_odd_ends_are_copied_alike(store: BlobStore) -> None:
+    data = random.Random(1).randbytes(50_000)
+    await put(store, data, SOURCE)
+    writer = await store.open_writer(KEY, at=0)
+    wanted = b""
+    for start, count in (
+        (0, 50_000),
+        (0, 4_096),
+        (17_232, 20_000),
+        (4_096, 8_192),
+        (1, 4_096),
+        (49_152, 848),
+    ):
+        await writer.copy_from(SOURCE, start, count)
+        wanted += data[start : start + count]
+    await writer.aclose()
+    assert await incoming_content(store) == wanted
+
+
+async def test_the_sharing_block_is_a_size_or_none_and_stays(store: BlobStore) -> None:
+    with assert_checkpoints():
+        block = await store.sharing_block()
+    assert block is None or block > 0
+    with assert_checkpoints():
+        assert await store.sharing_block() == block
+    assert await store.incoming() == []
+
+
+# Hashing what has come
+
+
+async def test_feeding_a_hash(store: BlobStore) -> None:
+    await put(store, b"0123456789")
+    sha256 = hashlib.sha256()
+    with assert_checkpoints():
+        assert await store.feed(KEY, sha256, 2, 5) == 5
+    assert await store.feed(KEY, sha256, 8, 100) == 2
+    for start, max_bytes in ((10, 5), (99, 5), (0, 0)):
+        assert await store.feed(KEY, sha256, start, max_bytes) == 0
+    assert sha256.digest() == hashlib.sha256(b"2345689").digest()
+
+
+async def test_feeding_more_than_one_step(store: BlobStore) -> None:
+    data = random.Random(2).randbytes(2_500_000)
+    await put(store, data)
+    sha256 = hashlib.sha256()
+    assert await store.feed(KEY, sha256, 3, 2_400_000) == 2_400_000
+    assert await store.feed(KEY, sha256, 2_400_003, 2_400_000) == 99_997
+    assert sha256.digest() == hashlib.sha256(data[3:]).digest()
+
+
+async def test_feeding_from_a_blob_that_is_still_written(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY, at=0)
+    await writer.write(memoryview(b"abc"))
+    sha256 = hashlib.sha256()
+    assert await store.feed(KEY, sha256, 0, 100) == 3
+    assert sha256.digest() == hashlib.sha256(b"abc").digest()
+    await writer.write(memoryview(b"def"))
+    await writer.aclose()
+    assert await incoming_content(store) == b"abcdef"
+
+
+async def test_feeding_from_what_is_not_there(store: BlobStore) -> None:
+    await put(store, b"abc")
+    await store.publish(KEY, "personal", NAME)
+    sha256 = hashlib.sha256()
+    for missing in (KEY, "00"):
+        with pytest.raises(BlobMissing):
+            await store.feed(missing, sha256, 0, 1)
+    assert sha256.digest() == hashlib.sha256().digest()
+
+
+async def test_a_cancelled_caller_feeds_nothing(store: BlobStore) -> None:
+    await put(store, b"abc")
+    sha256 = hashlib.sha256()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await store.feed(KEY, sha256, 0, 3)
+    assert scope.cancelled_caught
+    assert sha256.digest() == hashlib.sha256().digest()

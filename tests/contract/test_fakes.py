@@ -24,6 +24,19 @@ async def test_full_blobs() -> None:
     assert store.incoming_bytes("aa") == b"abcde"
 
 
+async def test_copies_into_full_blobs() -> None:
+    store = FakeBlobs(block_bytes=4096)
+    store.full_at_bytes = 5
+    writer = await store.open_writer("aa", at=0)
+    await writer.write(memoryview(b"abc"))
+    with pytest.raises(StoreFull):
+        await writer.copy_from("aa", 0, 3)
+    assert (writer.written, store.copied_bytes) == (3, 0)
+    await writer.copy_from("aa", 1, 2)
+    assert store.incoming_bytes("aa") == b"abcbc"
+    assert store.copied_bytes == 2
+
+
 async def test_failing_syncs() -> None:
     store = FakeBlobs()
     writer = await store.open_writer("aa", at=0)
@@ -33,6 +46,9 @@ async def test_failing_syncs() -> None:
     store.fail_sync = False
     with pytest.raises(BlobFault):
         await writer.sync()
+    with pytest.raises(BlobFault):
+        await writer.copy_from("aa", 0, 1)
+    assert store.incoming_bytes("aa") == b"abc"
 
 
 async def test_a_power_cut_takes_what_was_not_synced() -> None:
@@ -40,8 +56,19 @@ async def test_a_power_cut_takes_what_was_not_synced() -> None:
     writer = await store.open_writer("aa", at=0)
     await writer.write(memoryview(b"abc"), sync=True)
     await writer.write(memoryview(b"def"))
+    await writer.copy_from("aa", 0, 3)
     store.power_cut()
     assert store.incoming_bytes("aa") == b"abc"
+
+
+async def test_copies_are_durable_once_they_are_synced() -> None:
+    store = FakeBlobs()
+    writer = await store.open_writer("aa", at=0)
+    await writer.write(memoryview(b"abc"))
+    await writer.copy_from("aa", 0, 3)
+    await writer.sync()
+    store.power_cut()
+    assert store.incoming_bytes("aa") == b"abcabc"
 
 
 async def test_stalled_blobs(autojump_clock: MockClock) -> None:

@@ -47,15 +47,19 @@ class FakeWriter:
         self._check()
         await self._store.turn()
         self._check()
-        if self._store.used_bytes() + len(data) > self._store.full_at_bytes:
-            raise StoreFull(os.strerror(errno.ENOSPC))
-        self._blob.data[self._written :] = data
-        self._blob.changed_at = self._store.now
-        self._written += len(data)
+        self._append(data)
         for hash_ in hashes:
             hash_.update(data)
         if sync:
             self._sync()
+
+    async def copy_from(self, source: str, start: int, count: int) -> None:
+        checked_key(source)
+        self._check()
+        await self._store.turn()
+        self._check()
+        self._append(self._store.incoming_range(source, start, count))
+        self._store.copied_bytes += count
 
     async def sync(self) -> None:
         self._check()
@@ -69,6 +73,13 @@ class FakeWriter:
             self._store.open_writers -= 1
         with trio.CancelScope(shield=True):
             await trio.lowlevel.checkpoint()
+
+    def _append(self, data: memoryview) -> None:
+        if self._store.used_bytes() + len(data) > self._store.full_at_bytes:
+            raise StoreFull(os.strerror(errno.ENOSPC))
+        self._blob.data[self._written :] = data
+        self._blob.changed_at = self._store.now
+        self._written += len(data)
 
     def _sync(self) -> None:
         try:
@@ -115,6 +126,8 @@ class FakeBlobs:
     * `fault`: raised by every call.
     * `gate`: while it is an unset event, calls wait for it (and cannot be cancelled).
     * `power_cut()`: what was not made durable is gone.
+
+    `block_bytes` is what `sharing_block` answers; nothing is shared in memory, and full is full all the same.
     """
 
     def __init__(
@@ -122,12 +135,15 @@ class FakeBlobs:
         categories: Sequence[str] = ("personal", "scenic"),
         *,
         fsync: Literal["append", "complete", "never"] = "append",
+        block_bytes: int | None = None,
     ) -> None:
+        self.block_bytes = block_bytes
         self.full_at_bytes = 1 << 62
         self.fail_sync = False
         self.fault: StoreError | None = None
         self.gate: trio.Event | None = None
         self.syncs = 0
+        self.copied_bytes = 0  # from blob to blob
         self.open_writers = 0
         self.open_readers = 0
         self.now = 0.0  # the time new changes carry
@@ -173,6 +189,17 @@ class FakeBlobs:
         blob = self._incoming(key)
         blob.cut(end)
         self.sync_append(blob)
+
+    async def feed(self, key: str, hash_: Hash, start: int, max_bytes: int) -> int:
+        checked_key(key)
+        await self.turn()
+        fed = bytes(self._incoming(key).data[start : start + max_bytes])
+        hash_.update(memoryview(fed))
+        return len(fed)
+
+    async def sharing_block(self) -> int | None:
+        await self.turn()
+        return self.block_bytes
 
     async def publish(self, key: str, category: str, name: str) -> None:
         checked_key(key)
@@ -249,6 +276,13 @@ class FakeBlobs:
                 await self.gate.wait()
         if self.fault is not None:
             raise self.fault
+
+    def incoming_range(self, key: str, start: int, count: int) -> memoryview:
+        """A copy of that part of an incoming blob. Raises: BlobMissing, BlobFault."""
+        data = self._incoming(key).data
+        if len(data) < start + count:
+            raise BlobFault(f"{start + count} bytes were promised, {len(data)} are there")
+        return memoryview(bytes(data[start : start + count]))
 
     def sync_append(self, blob: Blob) -> None:
         if self._fsync == "append":

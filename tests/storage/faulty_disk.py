@@ -51,6 +51,28 @@ async def fill(path: Path) -> None:
         await writer.aclose()
 
 
+async def copy(path: Path) -> None:
+    """Copy a blob that leaves no room for a second one, then a part of it that does fit."""
+    with DataDirectory(path, ["personal"]) as directory:
+        store = LocalBlobs(directory, Disk(1))
+        content = os.urandom(5 * MIB // 2)
+        source, target = await store.open_writer("aa", at=0), await store.open_writer("bb", at=0)
+        await source.write(memoryview(content))
+        await target.write(memoryview(b"front"))
+        try:
+            await target.copy_from("aa", 0, len(content))
+        except StoreFull:
+            print("full", target.written == await store.size("bb") == 5)
+        else:
+            print("all", (path / "incoming" / "bb").read_bytes() == b"front" + content)
+        await target.aclose()
+        target = await store.open_writer("bb", at=5)
+        await target.copy_from("aa", 3, MIB)
+        print("copied", (path / "incoming" / "bb").read_bytes() == b"front" + content[3 : MIB + 3])
+        await target.aclose()
+        await source.aclose()
+
+
 async def commit(path: Path) -> None:
     """Commit for ever; say what was acknowledged, and stop at the second failure."""
     state = await SqliteState.open(path / "state.db")
@@ -68,4 +90,6 @@ async def commit(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    trio.run({"publish": publish, "fill": fill, "commit": commit}[sys.argv[1]], Path(sys.argv[2]))
+    trio.run(
+        {"publish": publish, "fill": fill, "copy": copy, "commit": commit}[sys.argv[1]], Path(sys.argv[2])
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -25,16 +26,42 @@ def output(*command: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_full_file_system(tmp_path: Path, require_program: Callable[[str], str]) -> None:
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("fill", ["full True", "goes on True"]), ("copy", ["full True", "copied True"])],
+)
+def test_a_full_file_system(
+    tmp_path: Path, require_program: Callable[[str], str], what: str, said: list[str]
+) -> None:
     unshare = require_program("unshare")
     own_mounts = (unshare, "--user", "--map-root-user", "--mount", "sh", "-c")
     if subprocess.run([*own_mounts, "true"], capture_output=True, check=False).returncode:
         pytest.skip("this system allows no mount namespace")
     script = 'mount -t tmpfs -o size=4m none "$1" && shift && exec "$@"'
-    assert output(*own_mounts, script, "sh", str(tmp_path), *MODULE, "fill", str(tmp_path)) == [
-        "full True",
-        "goes on True",
-    ]
+    assert output(*own_mounts, script, "sh", str(tmp_path), *MODULE, what, str(tmp_path)) == said
+
+
+@pytest.mark.parametrize(
+    "fault", ["error=EINTR:when=1..3", "error=EXDEV", "error=ENOSYS", "retval=0"], ids=lambda fault: fault
+)
+def test_a_kernel_that_copies_badly(
+    tmp_path: Path, require_program: Callable[[str], str], fault: str
+) -> None:
+    strace = require_program("strace")
+    faults = ("-f", "-qq", "-o", "/dev/null", "-e", f"inject=copy_file_range:{fault}")
+    assert output(strace, *faults, *MODULE, "copy", str(tmp_path)) == ["all True", "copied True"]
+
+
+def test_the_kernel_is_asked_to_share_one_block(
+    tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """As strace understands the call: most file systems would refuse a wrong one just as they refuse this."""
+    log, block = tmp_path / "log", os.statvfs(tmp_path).f_bsize
+    output(
+        require_program("strace"), "-f", "-o", str(log), "-e", "trace=ioctl", *MODULE, "copy", str(tmp_path)
+    )
+    (asked,) = re.findall(r"FICLONERANGE, \{src_fd=\d+, (.*?)\}\)", log.read_text())
+    assert asked == f"src_offset={block}, src_length={block}, dest_offset=0"
 
 
 def test_a_file_system_without_hard_links(tmp_path: Path, require_program: Callable[[str], str]) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import resource
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from penstock.storage.blobs.local import Fsync, LocalBlobs
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
 from penstock.storage.errors import BlobFault, StoreError, StoreFull
+from tests.storage.full_disk import file_size_limit
 
 KEY = "0123456789abcdef0123456789abcdef.1"
 NAME = "7d0c1b1e.jpg"
@@ -63,17 +62,6 @@ async def put(store: LocalBlobs, data: bytes, key: str = KEY) -> None:
     writer = await store.open_writer(key, at=0)
     await writer.write(memoryview(data))
     await writer.aclose()
-
-
-@contextmanager
-def file_size_limit(limit_bytes: int) -> Iterator[None]:
-    """A disk that is full for this process: the kernel writes up to the limit, then refuses (EFBIG)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(
