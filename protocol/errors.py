@@ -48,6 +48,10 @@ class InvalidMessage(GatewayError):
     """Not JSON, the wrong shape or the wrong type; the message names the field and the fix."""
 
 
+class InconsistentLength(InvalidMessage):
+    """The request's idea of the file's length contradicts what is known of it."""
+
+
 class MessageTooLarge(GatewayError): ...
 
 

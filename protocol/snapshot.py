@@ -29,6 +29,7 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     durable_bytes: int
     attempt: int
     upload_url: str | UnsetType = UNSET  # for those who may write
+    tus_url: str | UnsetType = UNSET  # likewise
     upload_path: str | UnsetType = UNSET  # once completed
     error: ErrorInfo | UnsetType = UNSET
     client_progress: float | UnsetType = UNSET

@@ -51,7 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "addresses or ranges (10.0.0.0/8) of proxies whose Forwarded and X-Forwarded-For are believed"
         ),
     ] = ()
-    public_url: Annotated[str, _about("how clients reach the gateway; empty: URLs are relative")] = ""
+    public_url: Annotated[
+        str, _about("how clients reach the gateway; empty: as a trusted proxy says, else URLs are relative")
+    ] = ""
     tls_certificate: Annotated[Path | None, _about("certificate chain (PEM); needs tls_key")] = None
     tls_key: Annotated[Path | None, _about("private key (PEM); needs tls_certificate")] = None
     h2c: Annotated[bool, _about("HTTP/2 without TLS")] = False
@@ -82,6 +84,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...], _about("extensions without dot (mp4) or media types (video/mp4); empty: all")
     ] = ()
     max_file_bytes: Annotated[Bytes, _about("largest file; 0: no limit")] = 0
+    max_concat_copy_bytes: Annotated[
+        Bytes,
+        _about(
+            "a tus concatenation copies at most this much while its client waits; "
+            "what the file system can share (reflink) does not count"
+        ),
+    ] = 16 * 1024 * MIB
+    keep_partials: Annotated[
+        bool, _about("partial uploads stay until they expire, so that they can be concatenated again")
+    ] = True
+    terminate_finished: Annotated[
+        bool, _about("DELETE on an upload URL also removes a file that is finished; false: 403")
+    ] = True
     max_session_files: Annotated[Count, _about("files per session")] = 50_000
     max_metadata_bytes: Annotated[Bytes, _about("metadata per file or session")] = 4 * KIB
     max_message_bytes: Annotated[PositiveBytes, _about("one WebSocket message, after inflation")] = 64 * KIB
@@ -104,6 +119,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pause_hold_s: Annotated[
         Seconds, _about("a paused append keeps its connection this long, then it is ended and its bytes stay")
     ] = 50.0
+    cancel_grace_s: Annotated[
+        Seconds,
+        _about(
+            "after a cancel by command, HEAD on the upload URL says 423 this long, and 410 only then: "
+            "tus clients answer 410 by uploading everything again"
+        ),
+    ] = 60.0
     session_timeout_s: Annotated[Seconds, _about("a session without any activity ends")] = 30 * 60.0
     retry_wait_s: Annotated[Seconds, _about("a broken upload waits this long for its client")] = 10 * 60.0
     retention_s: Annotated[Seconds, _about("bytes of an unfinished file are kept")] = 24 * 3600.0

@@ -15,6 +15,7 @@ LIMITS = (
     "categories",
     "allowed_formats",
     "max_file_bytes",
+    "max_concat_copy_bytes",
     "max_session_files",
     "max_metadata_bytes",
     "max_message_bytes",
@@ -26,12 +27,15 @@ LIMITS = (
     "max_connections",
     "max_retries",
     "pause_hold_s",
+    "cancel_grace_s",
     "body_idle_timeout_s",
     "session_timeout_s",
     "retry_wait_s",
     "retention_s",
     "ended_retention_s",
     "finished_retention_s",
+    "keep_partials",
+    "terminate_finished",
     "idempotency_s",
 )
 """The settings a client can run into."""

@@ -13,6 +13,8 @@ import trio
 from penstock.protocol.errors import (
     FileSizeExceeded,
     GatewayError,
+    InconsistentLength,
+    InsufficientPermissions,
     InvalidMessage,
     OffsetMismatch,
     ServerBusy,
@@ -29,6 +31,7 @@ from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.session import LiveSession
+from penstock.server.uploads.space import Space
 from penstock.storage.blobs.base import BlobStore
 
 RETRY_AFTER_S = 5  # what a refused writer is told: pauses and take-overs are a matter of seconds
@@ -39,8 +42,12 @@ class Claim(NamedTuple):
 
     offset: int | None  # where they go; None: they are the whole file, from its beginning
     body_bytes: int | None  # how many; None: until the body ends
-    length: int | None = None  # of the whole file, where the request says it
+    length: int | None = None  # of the whole file, where the request says it ...
+    length_field: str = "Content-Range"  # ... and in which field
     ends_file: bool = False  # a file of unknown length is complete at the body's end
+    stays_open: bool = False  # more may come even if all bytes are there: its client says when it is complete
+    clips: bool = False  # bytes beyond the file's end are refused, but do not fail the file
+    assembles: bool = False  # they come from partials, not from the peer
     retry_limit: bool = False  # the dialect cannot resume: breaks that add no byte are counted
     digest: Digest | None = None  # of this body, to be verified before any of it is promised
     whole: bool = False  # a body that ends before the file's registered size has broken off
@@ -51,11 +58,12 @@ class Admission:
     """Lets appends in, one writer a file."""
 
     def __init__(
-        self, blobs: BlobStore, recovery: Recovery, max_appends: int, disk_health: DiskHealth
+        self, blobs: BlobStore, recovery: Recovery, space: Space, max_appends: int, disk_health: DiskHealth
     ) -> None:
         self.running = 0
         self.closed = False  # draining: nobody is let in
         self._blobs = blobs
+        self._space = space
         self._recovery = recovery
         self._max_appends = max_appends
         self._disk_health = disk_health
@@ -64,6 +72,11 @@ class Admission:
     def well(self) -> bool:
         """Whether anybody is let in at all."""
         return not self.closed and not self._disk_health()
+
+    def refuse_if_closed(self) -> None:
+        """Raises: ServerBusy while draining."""
+        if self.closed:
+            raise _busy("the server is shutting down")
 
     async def admit(self, visit: Append, claim: Claim) -> None:
         """Wait until the file is ours, and take the lease. Cancel-safe.
@@ -74,6 +87,8 @@ class Admission:
         file.held.add(visit)
         try:
             with visit.fresh_scope():
+                if claim.length is not None and file.row.file_size is None:
+                    await self._space.check(claim.length - file.durable)
                 while not await self._try(visit, claim):
                     pass
         finally:
@@ -99,14 +114,17 @@ class Admission:
         if old_key is not None:
             session.restart(file)
         first = row.started_at is None or old_key is not None
+        if file.whole is not None:
+            await _begin_whole(session, file.whole)
         session.move(file, Input.START)
         if row.file_size is None and claim.offset is None and claim.ends_file and claim.body_bytes:
             session.set_length(file, claim.body_bytes)
         with session.changing(file):
             row.started_at = session.now() if first else row.started_at
             self._note_terms(visit, claim)
+        told = first and not row.is_partial
         await session.record(
-            [file], [partial(facts.started, file)] if first else [], hard=row.floor is not None
+            [file], [partial(facts.started, file)] if told else [], hard=row.floor is not None
         )
         if old_key is not None:
             with trio.CancelScope(shield=True):  # no row knows it any more; it waits for the disk only
@@ -139,11 +157,10 @@ class Admission:
 
     async def _hold(self, session: LiveSession, file: LiveFile) -> None:
         """A paused file holds the newcomer as it holds a running request."""
-        if self.closed:
-            raise _busy("the server is shutting down")
+        self.refuse_if_closed()
         if trouble := self._disk_health():
             raise _busy(f"the disk does not answer: {trouble['disk']}")
-        if session.latched(file) and file.row.state is not State.PAUSED:
+        if session.latched(file) and not file.row.is_partial and file.row.state is not State.PAUSED:
             await self._pause_latched(session, file)
         with trio.move_on_after(session.settings.pause_hold_s) as waiting:
             while _is_held(session, file):
@@ -181,6 +198,16 @@ class Admission:
         if file.row.file_size is None and claim.length is not None:
             session.set_length(file, claim.length)
             file.row.size_is_declared = True
+        file.row.stays_open = claim.stays_open
+
+
+async def _begin_whole(session: LiveSession, whole: LiveFile) -> None:
+    """The first byte of a partial starts its file."""
+    first = whole.row.started_at is None
+    if session.move(whole, Input.START) or first:
+        with session.changing(whole):
+            whole.row.started_at = whole.row.started_at or session.now()
+        await session.record([whole], [partial(facts.started, whole)] if first else [])
 
 
 def needs_restart(file: LiveFile, claim: Claim) -> bool:
@@ -223,8 +250,9 @@ def _busy(text: str) -> ServerBusy:
 
 
 def _is_held(session: LiveSession, file: LiveFile) -> bool:
-    too_far = file.row.state in (State.FINISHING, State.COMPLETED, State.CANCELLED)
-    return file.row.state is State.PAUSED or (session.latched(file) and not too_far)
+    state = file.judged.row.state
+    too_far = state in (State.FINISHING, State.COMPLETED, State.CANCELLED)
+    return state is State.PAUSED or (session.latched(file) and not too_far)
 
 
 def _mismatch(file: LiveFile, offset: int) -> OffsetMismatch:
@@ -243,12 +271,16 @@ def _check_claim(session: LiveSession, file: LiveFile, claim: Claim) -> None:
 
 def _check_state(session: LiveSession, file: LiveFile, claim: Claim) -> None:
     row = file.row
+    if file.whole is not None:
+        _check_state(session, file.whole, claim)
     if row.state is State.COMPLETED:
         raise UploadAlreadyCompleted("the file is complete; register another one to upload again")
     if row.state is State.CANCELLED:
         raise UploadCancelled("the upload was cancelled; register the file again")
     if row.state is State.FINISHING:
         raise locked(session, file)
+    if row.is_final and not claim.assembles:
+        raise InsufficientPermissions("the file is put together from partial uploads; send bytes to those")
     if row.state is State.FAILED and claim.offset is not None and not row.resumable_after_failure:
         raise UploadFailed(f"the file failed ({row.error_message}); send all of it again, without an offset")
 
@@ -257,8 +289,14 @@ def _check_length(session: LiveSession, file: LiveFile, claim: Claim) -> int | N
     """The file's length as far as it is known with this claim."""
     known, said = binding_length(file, claim), claim.length
     if known is not None and said is not None and known != said:
-        raise InvalidMessage(f"Content-Range: the file has {known} bytes, not {said}")
+        raise InconsistentLength(
+            f"{claim.length_field}: the file has {known} bytes, not {said}", details={"fileSize": known}
+        )
     length = said if known is None else known
+    if length is not None and claim.offset is not None and length < file.durable:
+        raise InconsistentLength(
+            f"{claim.length_field}: {file.durable} bytes are here already, the file cannot have {length}"
+        )
     if length is None and claim.ends_file and claim.offset is None:
         length = claim.body_bytes
     limit = session.settings.max_file_bytes

@@ -183,7 +183,7 @@ class Append:
             if not self._gate_open and self.file.received == self.file.row.file_size:
                 return  # the pause came too late: held back, a whole file would never be finished
             if not self._gate_open:
-                await self._park()
+                await self.pass_gate()
             elif await self._wait_bytes(body) and await self._take(body):
                 return
 
@@ -257,6 +257,17 @@ class Append:
         except StoreError as error:
             self.fault = error
             self.stop(StopReason.STORE)
+
+    async def pass_gate(self) -> None:
+        """Go on at once, or when the gate is open again. Cancel-safe."""
+        while not self._gate_open:
+            await self._park()
+
+    def took_elsewhere(self, count: int) -> None:
+        """Count bytes that were written without passing through our buffers."""
+        self.last_byte_at = trio.current_time()
+        self.taken_bytes += count
+        self.session.note_bytes(self.file, count)
 
     async def _park(self) -> None:
         """The pause: write what was taken, say so, then stay until the gate opens or the hold is over."""

@@ -20,8 +20,10 @@ from penstock.protocol.commands import (
 from penstock.protocol.decoding import to_builtins
 from penstock.protocol.errors import (
     FileNotFound,
+    InsufficientPermissions,
     InvalidMessage,
     UploadAlreadyCompleted,
+    UploadCancelled,
     UploadLocked,
     UploadNotStarted,
 )
@@ -32,6 +34,7 @@ from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.session import FactMaker, LiveSession
 from penstock.storage.blobs.base import BlobStore
+from penstock.storage.state.base import DropFinished
 
 Answer = dict[str, Any]  # the ack's fields besides `ok`, as plain JSON values
 
@@ -107,7 +110,7 @@ class Commands:
         await self._recovery.touch(session, file)
         async with session.lock:
             advance(file.row.state, Input.PAUSE, file.circumstances())  # refused before it holds anything up
-            await self._quiet([file])
+            await self._quiet([file, *file.parts])
             changed = session.move(file, Input.PAUSE)
             await self._tell_pauses(session, [file] if changed else [])
             return _numbers(session, file)
@@ -117,7 +120,7 @@ class Commands:
         first = not session.row.latch
         session.row.latch = True  # before any wait: appends that come now find it
         files = [file for file in session.files.values() if _can_pause(file)]
-        await self._quiet([file for file in session.files.values() if not _is_finishing(file)])
+        await self._quiet([file for file in session.all_files if not _is_finishing(file)])
         changed = [file for file in files if _can_pause(file) and session.move(file, Input.PAUSE)]
         await self._tell_pauses(session, changed, latch=first and not changed)
         return _session_numbers(session, changed)
@@ -171,7 +174,7 @@ class Commands:
             file.row.exempt = False
         paused = [file for file in session.files.values() if file.row.state is State.PAUSED]
         await self._lift(session, paused, silent=exempt, latch=latched and not paused)
-        for file in session.files.values():
+        for file in session.all_files:
             if file.append is not None:  # a failed file's new attempt was held without being paused
                 file.append.open_gate()
         return _session_numbers(session, paused)
@@ -194,8 +197,9 @@ class Commands:
             makers = [partial(facts.session_progress, session, fact=True)]
         rows = {file.file_id: file for file in (*files, *silent)}
         await session.record([*rows.values()], makers)
-        for append in [file.append for file in files if file.append is not None]:
-            append.open_gate()
+        for one in [one for file in files for one in (file, *file.parts)]:
+            if one.append is not None:
+                one.append.open_gate()
         session.changed.unpark_all()
 
     # Cancel
@@ -205,19 +209,44 @@ class Commands:
         reason = command.reason or "cancelled"
         if command.file_id is None:
             _refuse_if_all_completed(session)
-            files = [file for file in session.files.values() if not file.ended or file.visitors]
+            files = [file for file in session.all_files if not file.ended or file.visitors]
             await self.cancel_files(session, files, reason, whole_session=True)
             return _session_numbers(session, files)
         file = find_file(session, command.file_id)
         if file.row.state is State.COMPLETED:
             raise UploadAlreadyCompleted("the file is complete and can no longer be cancelled")
-        await self.cancel_files(session, [file], reason)
+        await self.cancel_files(session, [file, *file.parts], reason)
         return _numbers(session, file)
 
+    async def terminate(self, session: LiveSession, file: LiveFile) -> None:
+        """As its own client asks over its upload URL: also a finished file goes.
+
+        Raises: UploadCancelled, UploadFailed when it is gone already, InsufficientPermissions.
+        """
+        row = file.row
+        if row.state is State.CANCELLED or row.removed:
+            raise UploadCancelled("the upload is gone already")
+        if row.state is not State.COMPLETED:
+            await self.cancel_files(session, [file, *file.parts], "terminated", removed=True)
+            return
+        if not session.settings.terminate_finished:
+            raise InsufficientPermissions("the file is finished, and finished files are not removed here")
+        async with session.lock:
+            row.removed = True
+            name = row.stored_name or ""
+            await session.record([file], extra=[DropFinished(session.row.category, name)], hard=True)
+            await self._blobs.unpublish(session.row.category, name)
+
     async def cancel_files(
-        self, session: LiveSession, files: Sequence[LiveFile], reason: str, *, whole_session: bool = False
+        self,
+        session: LiveSession,
+        files: Sequence[LiveFile],
+        reason: str,
+        *,
+        whole_session: bool = False,
+        removed: bool = False,
     ) -> None:
-        """Cancel what can still be cancelled of these.
+        """Cancel what can still be cancelled of these. `removed`: they are gone at once, see `FileRow`.
 
         Raises: UploadLocked or UploadAlreadyCompleted when one was meant and it got too far; StoreError.
         """
@@ -234,11 +263,15 @@ class Commands:
             makers: list[FactMaker] = []
             for file in files:
                 uploaded_bytes = file.durable
-                if self._cancel_one(session, file, alone=not whole_session):
+                changed = self._cancel_one(session, file, alone=not whole_session)
+                file.row.removed |= removed
+                if changed and not file.row.is_partial:
                     makers.append(partial(facts.cancelled, file, reason, uploaded_bytes))
             if whole_session:
                 session.row.open = False
             session.note_activity()
+            if session.row.hidden:
+                session.row.ended_at = session.now()  # nothing else is in it
             ended = [file for file in files if file.row.state in (State.CANCELLED, State.FAILED)]
             await session.record(ended, makers, hard=True)
             for file in ended:
@@ -259,7 +292,7 @@ class Commands:
 
 def find_file(session: LiveSession, file_id: str) -> LiveFile:
     """Raises: FileNotFound."""
-    file = session.files.get(file_id)
+    file = session.find(file_id)
     if file is None:
         raise FileNotFound("fileId: there is no such file in this session")
     return file
@@ -294,7 +327,7 @@ def _numbers(session: LiveSession, file: LiveFile) -> Answer:
         "fileId": file.file_id,
         "status": facts.public_status(file.row.state),
         "overallStatus": session.overall_status(session.now()).value,
-        "uploadedBytes": file.received,
+        "uploadedBytes": file.arrived_bytes,
         "durableBytes": file.durable,
     }
 
@@ -302,6 +335,6 @@ def _numbers(session: LiveSession, file: LiveFile) -> Answer:
 def _session_numbers(session: LiveSession, changed: Sequence[LiveFile]) -> Answer:
     return {
         "overallStatus": session.overall_status(session.now()).value,
-        "fileIds": [file.file_id for file in changed][:500],
+        "fileIds": [file.file_id for file in changed if not file.row.is_partial][:500],
         "uploadedBytes": session.tally.received_bytes,
     }

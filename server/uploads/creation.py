@@ -20,7 +20,7 @@ from penstock.server.uploads.idempotency import IdempotencyKey
 from penstock.server.uploads.registry import Registry
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
-from penstock.server.uploads.views import upload_url
+from penstock.server.uploads.views import tus_url, upload_url
 from penstock.storage.state.base import AnswerRow, Change, FileRow, SaveAnswer, SessionRow
 
 Created = dict[str, Any]  # the answer's body, as plain JSON values
@@ -43,22 +43,11 @@ class Creation:
         category = self._category(wanted.category)
         self._check_files(wanted.files, have=())
         await self._space.check(_declared_bytes(wanted.files))
-        session_id = str(uuid4())
-        row = SessionRow(
-            session_id=session_id,
-            watch_key=watch_key(self._server_key, session_id),
-            category=category,
-            subject=actor.subject,
-            created_at=now,
-            active_at=now,
-            open=wanted.open,
-            metadata=wanted.metadata,
-        )
-        session = self._registry.add(row, [])
+        session = self._open(actor, category, now, open=wanted.open, metadata=wanted.metadata)
         files = [session.add_file(self._row(session, spec)) for spec in wanted.files]
         answer = {
-            "sessionId": session_id,
-            "watchKey": row.watch_key,
+            "sessionId": session.session_id,
+            "watchKey": session.row.watch_key,
             "category": category,
             "overallStatus": session.overall_status(now).value,
             "files": [_registered(session, file) for file in files],
@@ -86,6 +75,52 @@ class Creation:
         extra = _answered(session, answer, idempotency, session.now())
         await session.record(files, extra=extra, hard=True)
         return answer
+
+    async def session_for_one(
+        self, actor: Actor, spec: FileSpec, category: str | None, metadata: dict[str, str], now: float
+    ) -> tuple[LiveSession, LiveFile]:
+        """A session for this one file, in memory only: the caller commits both. Raises: as `create`."""
+        self._check_metadata(metadata)
+        name = self._category(category)
+        self._check_files([spec], have=())
+        await self._space.check(_declared_bytes([spec]))
+        session = self._open(actor, name, now, metadata=metadata)
+        return session, session.add_file(self._row(session, spec))
+
+    def hidden_session(self, actor: Actor, now: float) -> LiveSession:
+        """Where a partial lies that is part of no file. In memory only."""
+        return self._open(actor, self._category(None), now, hidden=True)
+
+    def partial_row(self, session: LiveSession, spec: FileSpec, part_of: str | None) -> FileRow:
+        """The row of a partial, not yet added. Its name cannot be a client's. Raises: FileSizeExceeded."""
+        self._check_size(0, spec)
+        row = self._row(session, spec)
+        row.file_id = f"+{row.upload_id}"
+        row.position = len(session.partials)
+        row.upload_concat, row.part_of = "partial", part_of
+        return row
+
+    def check_length(self, length: int) -> None:
+        """Raises: FileSizeExceeded."""
+        self._check_size(0, FileSpec(file_name="-", file_size=length))
+
+    def check_category(self, session: LiveSession, category: str | None) -> None:
+        """Raises: InvalidMessage when it is not the session's."""
+        if category is not None and category != session.row.category:
+            raise InvalidMessage(f"category: the session's category is {session.row.category!r}")
+
+    def _open(self, actor: Actor, category: str, now: float, **more: Any) -> LiveSession:
+        session_id = str(uuid4())
+        row = SessionRow(
+            session_id=session_id,
+            watch_key=watch_key(self._server_key, session_id),
+            category=category,
+            subject=actor.subject,
+            created_at=now,
+            active_at=now,
+            **more,
+        )
+        return self._registry.add(row, [])
 
     def enrol(self, session: LiveSession, spec: FileSpec) -> LiveFile:
         """One more file, in memory only: the caller commits it. Raises: ServerBusy, UnsupportedFormat, …"""
@@ -162,6 +197,7 @@ def _registered(session: LiveSession, file: LiveFile) -> dict[str, Any]:
         "fileName": file.row.file_name,
         "fileSize": file.row.file_size,
         "uploadUrl": upload_url(session.session_id, file.file_id),
+        "tusUrl": tus_url(file.row.upload_id),
     }
 
 

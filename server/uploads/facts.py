@@ -143,7 +143,7 @@ def progress(
     row = file.row
     length = row.file_size
     speed = file.bytes_per_s(stamp.at)
-    remaining = None if length is None else max(length - file.received, 0)
+    remaining = None if length is None else max(length - file.arrived_bytes, 0)
     current = CurrentFile(
         id=row.file_id,
         original_name=row.file_name,
@@ -160,7 +160,7 @@ def progress(
         file_id=row.file_id,
         progress=current.progress,
         speed=current.upload_speed,
-        uploaded_bytes=file.received,
+        uploaded_bytes=file.arrived_bytes,
         total_bytes=length or 0,
         estimated_time_remaining=time_left_s(remaining, speed),
         timestamp=iso(stamp.at),

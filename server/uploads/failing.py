@@ -47,6 +47,9 @@ async def break_off(
 
 
 async def _tell(session: LiveSession, file: LiveFile, error: GatewayError, *, can_retry: bool) -> None:
+    if file.row.is_partial:  # known to nobody but its client
+        await session.record([file], hard=not can_retry)
+        return
     max_retries = session.settings.max_retries
     maker = partial(facts.failed, file, error, can_retry=can_retry, max_retries=max_retries)
     await session.record([file], [maker], hard=not can_retry)

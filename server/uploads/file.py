@@ -24,6 +24,7 @@ class LiveFile:
         "durable",
         "expected_bytes",
         "held",
+        "parts",
         "published",
         "received",
         "recovered",
@@ -32,6 +33,7 @@ class LiveFile:
         "sample",
         "speed",
         "throttle",
+        "whole",
     )
 
     def __init__(self, row: FileRow) -> None:
@@ -50,6 +52,8 @@ class LiveFile:
         self.sample: Entry | None = None
         self.client_progress: float | None = None
         self.expected_bytes: int | None = None  # a guess, for the percentage while the size is unknown
+        self.whole: LiveFile | None = None  # a partial's file: it is paused and cancelled with that
+        self.parts: list[LiveFile] = []  # this file's partials: what they have counts as its progress
         self._peak_percent = 0.0
 
     @property
@@ -66,23 +70,41 @@ class LiveFile:
         return self.row.file_size is not None and self.row.state not in (State.FAILED, State.CANCELLED)
 
     @property
+    def arrived_bytes(self) -> int:
+        """What has come in of it, by itself or in its partials."""
+        if not self.parts:
+            return self.received
+        return max(self.received, sum(part.received for part in self.parts))
+
+    @property
     def reserved_bytes(self) -> int:
-        """Declared bytes that are still to be stored."""
+        """Declared bytes that are still to be stored; its partials reserve their own."""
         if self.ended or self.row.file_size is None:
             return 0
-        return max(self.row.file_size - self.received, 0)
+        elsewhere = sum(part.row.file_size or part.received for part in self.parts if not part.ended)
+        return max(self.row.file_size - max(self.received, elsewhere), 0)
 
     @property
     def visitors(self) -> list[Append]:
         """Every request that moves bytes into it, or waits to."""
         return [*([self.append] if self.append else []), *self.held]
 
+    @property
+    def is_appended(self) -> bool:
+        """Whether a request moves bytes into it, or into one of its partials."""
+        return self.append is not None or any(part.append is not None for part in self.parts)
+
+    @property
+    def judged(self) -> LiveFile:
+        """The file whose pauses and cancels hold for this one."""
+        return self.whole or self
+
     def percent(self) -> float:
         """Never goes down within an attempt."""
         if self.row.state is State.COMPLETED:
             return 100.0
         length = self.expected_bytes if self.row.file_size is None else self.row.file_size
-        self._peak_percent = max(self._peak_percent, percent(self.received, length or 0))
+        self._peak_percent = max(self._peak_percent, percent(self.arrived_bytes, length or 0))
         return self._peak_percent
 
     def bytes_per_s(self, now: float) -> float:
@@ -96,7 +118,7 @@ class LiveFile:
             self.row.file_size = None
         self.row.retry_count, self.row.broke_off = 0, False
         self.row.resumable_after_failure = False
-        self.row.stored_name = self.row.digest = None
+        self.row.stored_name = self.row.digest = self.row.final_offset = None
         self.received = self.durable = 0
         self._peak_percent = 0.0
         self.speed = None
@@ -104,7 +126,7 @@ class LiveFile:
         self.published = False
 
     def circumstances(self) -> Circumstances:
-        untouched = self.row.started_at is None and self.received == 0
+        untouched = self.row.started_at is None and self.arrived_bytes == 0
         return Circumstances(untouched, self.row.broke_off, self.published)
 
 

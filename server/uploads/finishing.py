@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from functools import partial
 
-from penstock.protocol.errors import ServerError
+from penstock.protocol.errors import ChecksumMismatch, ServerError
 from penstock.protocol.lifecycle import Input, State
 from penstock.protocol.names import stored_name
+from penstock.server.settings import MIB
 from penstock.server.uploads import facts
+from penstock.server.uploads.digests import new_hash
 from penstock.server.uploads.failing import fail_file
 from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.session import LiveSession
 from penstock.storage.blobs.base import BlobStore
 from penstock.storage.errors import BlobFault, BlobMissing
 from penstock.storage.state.base import FinishedRow, SaveFinished
+
+DIGEST_STEP_BYTES = 16 * MIB  # hashed in one hop: a cancel waits for one step at most
 
 
 class Finisher:
@@ -44,10 +49,14 @@ class Finisher:
     async def publish(self, session: LiveSession, file: LiveFile) -> None:
         """The steps after the name is fixed; a crash may have come between any two. Raises: StoreError."""
         row = file.row
-        if row.state is not State.FINISHING or row.stored_name is None or _is_cancelled(file):
+        if row.state is not State.FINISHING or row.stored_name is None:
             return
-        file.published = True
         try:
+            if row.digest_wanted and row.digest is None and not await self._digest(session, file):
+                return
+            if _is_cancelled(file):
+                return
+            file.published = True
             await self._blobs.publish(row.blob_key, session.row.category, row.stored_name)
         except (BlobFault, BlobMissing) as error:
             await fail_file(session, file, ServerError(f"the stored bytes could not be kept: {error}"))
@@ -55,6 +64,26 @@ class Finisher:
         finished = complete(session, file)
         maker = partial(facts.completed, file, session.row.category)
         await session.record([file], [maker], extra=[finished], hard=True)
+
+    async def _digest(self, session: LiveSession, file: LiveFile) -> bool:
+        """Hash the whole file, as was asked for; committed before it is published. False if that ends it.
+
+        Read once more at the end: hash state would not survive a restart. Raises: StoreError.
+        """
+        row = file.row
+        algorithm, _, demanded = row.digest_wanted.partition("=")
+        running, at = new_hash(algorithm.replace("-", "")), 0
+        while count := await self._blobs.feed(row.blob_key, running, at, DIGEST_STEP_BYTES):
+            at += count
+            if _is_cancelled(file):
+                return False
+        digest = base64.b64encode(running.digest()).decode()
+        if demanded not in ("", f":{digest}:"):
+            await fail_file(session, file, ChecksumMismatch("the whole file does not have its Repr-Digest"))
+            return False
+        row.digest = f"{algorithm}=:{digest}:"
+        await session.record([file], hard=True)
+        return True
 
 
 def complete(session: LiveSession, file: LiveFile) -> SaveFinished:

@@ -24,7 +24,7 @@ from penstock.protocol.commands import (
     UploadResume,
     UploadStart,
 )
-from penstock.protocol.errors import FileNotFound, InvalidMessage, ServerBusy
+from penstock.protocol.errors import FileNotFound, InvalidMessage
 from penstock.protocol.events import UploadProgress
 from penstock.protocol.snapshot import FileView, PageCursor, Snapshot
 from penstock.server.settings import Settings
@@ -35,6 +35,7 @@ from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.clock import Clock
 from penstock.server.uploads.commands import Answer, Commands, find_file
+from penstock.server.uploads.concatenation import Concatenation
 from penstock.server.uploads.creation import Creation
 from penstock.server.uploads.finishing import Finisher
 from penstock.server.uploads.health import DiskHealth
@@ -43,6 +44,7 @@ from penstock.server.uploads.janitor import Janitor
 from penstock.server.uploads.offsets import Manner, OffsetReport
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.registry import Registry
+from penstock.server.uploads.resources import Resources
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.small import Intake
 from penstock.server.uploads.space import Space
@@ -101,10 +103,34 @@ class Gateway:
         self._registry = Registry(store, self._space, settings, self.clock)
         self._finisher = Finisher(blobs, server_key)
         self._recovery = Recovery(blobs, boot_id, self._finisher)
-        self._admission = Admission(blobs, self._recovery, settings.max_appends, disk_health)
+        self._admission = Admission(blobs, self._recovery, self._space, settings.max_appends, disk_health)
         self._commands = Commands(blobs, self._recovery)
         self._creation = Creation(self._registry, self._space, settings, server_key)
         self._answers = Answers(store)
+        self.resources = Resources(
+            store,
+            settings,
+            registry=self._registry,
+            creation=self._creation,
+            commands=self._commands,
+            recovery=self._recovery,
+            answers=self._answers,
+            admission=self._admission,
+            space=self._space,
+            append=self.append,
+        )
+        self.concatenation = Concatenation(
+            self.resources,
+            blobs,
+            settings,
+            registry=self._registry,
+            commands=self._commands,
+            recovery=self._recovery,
+            answers=self._answers,
+            admission=self._admission,
+            space=self._space,
+            append=self.append,
+        )
         self.janitor = Janitor(
             self._registry, self._commands, self._recovery, store, blobs, settings, self.clock
         )
@@ -145,7 +171,7 @@ class Gateway:
     ) -> dict[str, Any]:
         """The creation answer. Raises: InvalidMessage, FileSizeExceeded, UnsupportedFormat,
         InsufficientStorage, IdempotencyKeyReused, ServerBusy."""
-        self._refuse_if_draining()
+        self._admission.refuse_if_closed()
         async with self._answers.claim(idempotency) as first:
             if first is not None:
                 return _stored_answer(first.body)
@@ -159,7 +185,7 @@ class Gateway:
         idempotency: IdempotencyKey | None = None,
     ) -> dict[str, Any]:
         """Register more files; all or none. Raises: as `create_session`, SessionNotFound."""
-        self._refuse_if_draining()
+        self._admission.refuse_if_closed()
         async with self._answers.claim(idempotency) as first:
             if first is not None:
                 return _stored_answer(first.body)
@@ -231,7 +257,7 @@ class Gateway:
 
         Raises on entry: SessionNotFound, InsufficientPermissions, ServerBusy.
         """
-        self._refuse_if_draining()
+        self._admission.refuse_if_closed()
         session = await self._registry.writable(actor, session_id)
         intake = Intake(
             session,
@@ -355,7 +381,7 @@ class Gateway:
         visits = [
             visit
             for session in self._registry.sessions.values()
-            for file in session.files.values()
+            for file in session.all_files
             for visit in file.visitors
         ]
         for visit in visits:
@@ -374,10 +400,6 @@ class Gateway:
             buffer_bytes=pool.used_bytes,
             waiting_for_buffers=pool.waiting,
         )
-
-    def _refuse_if_draining(self) -> None:
-        if self.draining.is_set():
-            raise ServerBusy("the server is shutting down; try again soon", headers={"Retry-After": "5"})
 
 
 def _stored_answer(body: bytes) -> dict[str, Any]:

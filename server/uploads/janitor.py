@@ -78,7 +78,7 @@ class Janitor:
         if session.completes:
             await session.record()  # its retrying files have waited long enough
         idle_s = now - max(session.row.active_at, session.loaded_at)
-        if session.row.ended_at is not None:
+        if session.row.ended_at is not None or session.row.hidden:
             if not session.watches and idle_s > LINGER_S:
                 self._registry.drop(session)
         elif idle_s > self._settings.session_timeout_s:
@@ -100,8 +100,8 @@ class Janitor:
                 await self._expire_session(session)
 
     async def _expire_session(self, session: LiveSession) -> None:
-        unended = [file for file in session.files.values() if not file.ended]
-        await self._commands.cancel_files(session, unended, "expired", whole_session=True)
+        unended = [file for file in session.all_files if not file.ended]
+        await self._commands.cancel_files(session, unended, "expired", whole_session=True, removed=True)
         if session.row.ended_at is None:
             session.row.ended_at = self._clock.now()
             await session.record()
@@ -131,7 +131,7 @@ class Janitor:
             await self._expire_session(session)
             return
         async with self._registry.dropping(session):
-            for file in session.files.values():
+            for file in session.all_files:
                 if file.row.state is not State.COMPLETED:
                     await self._blobs.delete(file.row.blob_key)
             await self._store.commit([DropSession(session_id)], hard=False)

@@ -11,7 +11,7 @@ from penstock.protocol.errors import UploadCancelled
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.admission import locked
 from penstock.server.uploads.append import Append, StopReason
-from penstock.server.uploads.facts import public_status
+from penstock.server.uploads.facts import public_status, upload_path
 from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.session import LiveSession
@@ -26,13 +26,20 @@ class Manner(Enum):
 
 
 class OffsetReport(NamedTuple):
-    """`offset` is durable: a resume point, unless `busy`."""
+    """`offset` is durable: a resume point, unless `busy`. Times are Unix seconds."""
 
     offset: int
     length: int | None
     status: str
     attempt: int
     busy: bool
+    complete: bool  # finished and in its place, or a partial that has all its bytes
+    expires_at: float | None  # None once it has ended
+    upload_metadata: str | None  # tus: the header its client sent
+    upload_concat: str | None  # tus: "partial", or "final;…" as it came
+    final_offset: int | None  # where the append that completed it began
+    digest: str | None  # of the whole file, where it was asked for: "sha-256=:…:"
+    upload_path: str | None  # of the finished file
 
 
 async def report(session: LiveSession, file: LiveFile, manner: Manner, recovery: Recovery) -> OffsetReport:
@@ -41,16 +48,26 @@ async def report(session: LiveSession, file: LiveFile, manner: Manner, recovery:
     await recovery.touch(session, file)
     if manner is not Manner.PEEK:
         await _clear(session, file, manner)
-    if file.row.state is State.CANCELLED:
+    row = file.row
+    if row.state is State.CANCELLED or row.removed:
         raise UploadCancelled("the upload was cancelled; register the file again")
-    if file.row.state is State.FINISHING:
+    if row.state is State.FINISHING:
         raise locked(session, file)
     return OffsetReport(
         offset=file.durable,
-        length=file.row.file_size,
-        status=public_status(file.row.state),
-        attempt=file.row.attempt,
+        length=row.file_size,
+        status=public_status(row.state),
+        attempt=row.attempt,
         busy=file.append is not None,
+        complete=row.state is State.COMPLETED or (row.is_partial and file.durable == row.file_size),
+        expires_at=None if file.ended else session.row.active_at + session.settings.retention_s,
+        upload_metadata=row.upload_metadata,
+        upload_concat=row.upload_concat,
+        final_offset=row.final_offset,
+        digest=row.digest,
+        upload_path=upload_path(session.row.category, row.stored_name)
+        if row.state is State.COMPLETED and row.stored_name
+        else None,
     )
 
 

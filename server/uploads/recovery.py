@@ -46,7 +46,7 @@ class Recovery:
             await _give_up(session, file, "stored bytes are missing")
         elif not await self._cut(session, file, size, end) or file.ended:
             return
-        elif found is not None and end == row.file_size:
+        elif found is not None and end == row.file_size and not (row.is_partial or row.stays_open):
             if row.state is State.PAUSED:
                 session.move(file, Input.RESUME)  # the pause came too late, its last byte is here
             await self._finisher.finish(session, file)

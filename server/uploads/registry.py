@@ -36,6 +36,10 @@ class Registry:
         self._settings = settings
         self._clock = clock
 
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock.now()
+
     async def resolve(
         self, actor: Actor, reference: str, field: str = "sessionId"
     ) -> tuple[LiveSession, Role]:
@@ -107,7 +111,7 @@ class Registry:
         trouble = ServerError("the storage is in trouble; come back in a moment")
         session.leave(lambda stamp: facts.session_error(session, trouble, "pause", stamp))
         self.drop(session)
-        visits = [visit for file in session.files.values() for visit in file.visitors]
+        visits = [visit for file in session.all_files for visit in file.visitors]
         self._breaking.setdefault(session.session_id, []).extend(visits)
         for visit in visits:
             visit.stop(StopReason.STORE)

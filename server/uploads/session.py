@@ -57,7 +57,8 @@ class LiveSession:
         on_fault: Callable[[LiveSession, StoreError], None],
     ) -> None:
         self.row = row
-        self.files = {file.file_id: LiveFile(file) for file in files}
+        self.files: dict[str, LiveFile] = {}
+        self.partials: dict[str, LiveFile] = {}  # pieces of files to come: in no list, no sum and no event
         self.tally = Tally()
         self.ring = Ring(row.seq, settings.ring_facts, settings.ring_bytes)
         self.watches: set[Watch] = set()
@@ -78,7 +79,13 @@ class LiveSession:
         self._unpublished: deque[tuple[Entry, list[bool]]] = deque()
         self._peak_percent = 0.0
         self._changing: LiveFile | None = None
-        for file in self.files.values():
+        for file_row in files:
+            self._place(LiveFile(file_row))
+        for file in self.all_files:
+            file.whole = self.files.get(file.row.part_of or "")
+            if file.whole is not None and not file.ended:
+                file.whole.parts.append(file)
+        for file in self.all_files:
             self._count(file, +1)
             file.reserved_in_store = declared_bytes_to_come(file.row)
             space.release(file.reserved_in_store)  # was reserved since it was registered
@@ -90,6 +97,15 @@ class LiveSession:
     @property
     def epoch(self) -> str:
         return self._store.epoch
+
+    @property
+    def all_files(self) -> list[LiveFile]:
+        """Its files and partials."""
+        return [*self.files.values(), *self.partials.values()]
+
+    def find(self, file_id: str) -> LiveFile | None:
+        """A file or a partial."""
+        return self.files.get(file_id) or self.partials.get(file_id)
 
     # What it sums up to
 
@@ -109,7 +125,7 @@ class LiveSession:
 
     def latched(self, file: LiveFile) -> bool:
         """Whether the session-wide pause holds this file."""
-        return self.row.latch and not file.row.exempt
+        return self.row.latch and not file.judged.row.exempt
 
     # Changes in memory
 
@@ -121,20 +137,39 @@ class LiveSession:
             yield
             return
         outer, self._changing = self._changing, file
-        self._count(file, -1)
+        # A partial's bytes are its file's progress, and its size is part of what that reserves.
+        counted = [file] if file.whole is None or file.whole is outer else [file, file.whole]
+        for one in counted:
+            self._count(one, -1)
         try:
             yield
         finally:
-            self._count(file, +1)
+            for one in counted:
+                self._count(one, +1)
             self._changing = outer
 
     def add_file(self, row: FileRow) -> LiveFile:
-        file = self.files[row.file_id] = LiveFile(row)
+        file = LiveFile(row)
         file.recovered = True  # nothing to recover: it has no bytes yet
+        self._place(file)
         self._count(file, +1)
         self._peak_percent = 0.0
         self._reopen()
         return file
+
+    def add_partial(self, row: FileRow) -> LiveFile:
+        """A piece of a file: of this session's file `part_of`, or of one that is not known yet."""
+        partial = LiveFile(row)
+        partial.recovered = True
+        partial.whole = self.files.get(row.part_of or "")
+        self._place(partial)
+        if partial.whole is None:
+            self._count(partial, +1)
+            return partial
+        with self.changing(partial.whole):
+            partial.whole.parts.append(partial)
+            self._count(partial, +1)
+        return partial
 
     def move(self, file: LiveFile, got: Input) -> bool:
         """Apply a lifecycle input; True if the state changed. Raises: the table's refusal."""
@@ -146,7 +181,7 @@ class LiveSession:
             if state in ENDED:
                 file.row.ended_at = self.now()
                 file.throttle = file.speed = None
-        if state is not State.FAILED:  # retrying files have counted as failed already
+        if state is not State.FAILED and not file.row.is_partial:  # retrying ones have counted as failed
             self._reopen()
         self.changed.unpark_all()
         return True
@@ -187,13 +222,20 @@ class LiveSession:
     def note_bytes(self, file: LiveFile, count: int) -> None:
         """Count bytes taken off the wire, and let watchers know when that is due."""
         now = self.row.active_at = self.now()
+        if file.row.is_partial or file.parts:
+            with self.changing(file):
+                file.received += count
+            if file.judged.row.is_partial:
+                return  # a piece of no file that anybody could watch
+            file = file.judged
+        else:
+            file.received += count
+            if file.row.file_size is not None:
+                self.tally.received_bytes += count
+                if not self.gone:
+                    self._space.release(count)
         self.version += 1
         self.moving = file
-        file.received += count
-        if file.row.file_size is not None:
-            self.tally.received_bytes += count
-            if not self.gone:
-                self._space.release(count)
         if file.speed is None or file.throttle is None:
             self._start_meter(file, now)
         assert file.speed is not None
@@ -266,7 +308,7 @@ class LiveSession:
     def leave(self, farewell: FactMaker | None = None) -> None:
         """Leave memory: watchers get what is left, then the farewell (an event that could not be stored)."""
         if not self.gone:
-            for file in self.files.values():
+            for file in self.all_files:
                 self._space.release(file.reserved_bytes)
                 self._space.reserve(file.reserved_in_store)
         self.gone = True
@@ -313,20 +355,27 @@ class LiveSession:
     def _reopen(self) -> None:
         self.row.ended_at = None
 
+    def _place(self, file: LiveFile) -> None:
+        (self.partials if file.row.is_partial else self.files)[file.file_id] = file
+
     def _count(self, file: LiveFile, sign: int) -> None:
-        row, tally = file.row, self.tally
-        tally.shift(row.state, sign)
-        tally.started += sign * (row.started_at is not None)
-        tally.appending += sign * (row.state is State.UPLOADING and file.append is not None)
-        if file.counts_bytes:
-            tally.known_bytes += sign * (row.file_size or 0)
-            tally.received_bytes += sign * file.received
+        if not file.row.is_partial:
+            self._sum_up(file, sign)
         if self.gone:
             return  # its rows reserve again
         if sign > 0:
             self._space.reserve(file.reserved_bytes)
         else:
             self._space.release(file.reserved_bytes)
+
+    def _sum_up(self, file: LiveFile, sign: int) -> None:
+        row, tally = file.row, self.tally
+        tally.shift(row.state, sign)
+        tally.started += sign * (row.started_at is not None)
+        tally.appending += sign * (row.state is State.UPLOADING and file.is_appended)
+        if file.counts_bytes:
+            tally.known_bytes += sign * (row.file_size or 0)
+            tally.received_bytes += sign * file.arrived_bytes
 
     def _start_meter(self, file: LiveFile, now: float) -> None:
         settings = self.settings

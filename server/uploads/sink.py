@@ -67,7 +67,7 @@ class Sink:
         """
         while self._more or self._queue:
             if self._queue:
-                await self._write_one(sync=self._sync_is_due())
+                await self._write_one(sync=self._sync_is_due(self._queue[0].length))
             else:
                 await self._moved.park()
 
@@ -82,6 +82,12 @@ class Sink:
             return
         await self.writer.sync()
         await self._promise(self.writer)
+
+    async def wrote_elsewhere(self, count: int) -> None:
+        """Promise bytes that were written around us, as soon as it is due. Raises: StoreError."""
+        self._unsynced_bytes += count
+        if not self._promises_by_sync or self._sync_is_due(0):
+            await self.make_durable()
 
     def drop_buffers(self) -> None:
         """Give every buffer back; idempotent."""
@@ -106,10 +112,10 @@ class Sink:
         if sync or not self._promises_by_sync:
             await self._promise(self.writer)
 
-    def _sync_is_due(self) -> bool:
+    def _sync_is_due(self, more_bytes: int) -> bool:
         if self.keeps_floor or not self._promises_by_sync:
             return False
-        upcoming = self._unsynced_bytes + self._queue[0].length
+        upcoming = self._unsynced_bytes + more_bytes
         waited_s = trio.current_time() - self._synced_at
         return upcoming >= self._settings.sync_every_bytes or waited_s >= self._settings.sync_every_s
 

@@ -252,7 +252,7 @@ class Intake:
 def _is_fresh(file: LiveFile) -> bool:
     """Whether nothing of it is here, and nobody brings it or waits to."""
     waits = file.append is not None or file.held
-    untouched = file.recovered and file.received == 0 and not waits
+    untouched = file.recovered and file.arrived_bytes == 0 and not waits and not file.row.digest_wanted
     return untouched and file.row.state in (State.PENDING, State.UPLOADING)
 
 

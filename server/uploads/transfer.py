@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -21,11 +22,14 @@ from penstock.server.peer import Body, BodyBroken
 from penstock.server.uploads import facts
 from penstock.server.uploads.admission import Admission, Claim, binding_length, needs_restart, stopped
 from penstock.server.uploads.append import Append, Overrun, StopReason
+from penstock.server.uploads.assembly import Piece, assemble
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.failing import break_off, fail_file
 from penstock.server.uploads.finishing import Finisher
-from penstock.storage.blobs.base import BlobStore
+from penstock.storage.blobs.base import BlobStore, BlobWriter
 from penstock.storage.errors import BlobFault, StoreError, StoreFull
+
+Fill = Callable[[BlobWriter], Awaitable[None]]
 
 
 class Transfer:
@@ -61,10 +65,17 @@ class Transfer:
         Raises: UploadLocked (paused beyond the hold, superseded), UploadCancelled, ServerBusy (draining),
         NetworkError, ConnectionTimeout, FileSizeExceeded, ChecksumMismatch, InsufficientStorage, ServerError.
         """
+        await self._move(partial(self._take_in, body))
+
+    async def assemble(self, pieces: Sequence[Piece]) -> None:
+        """Put the file together from partials, going on where it was left. As `pump`."""
+        await self._move(partial(assemble, self.append, pieces))
+
+    async def _move(self, fill: Fill) -> None:
         error: GatewayError | None = NetworkError("the connection was lost")
         self._pool.enter()
         try:
-            error = await self._take(body)
+            error = await self._take(fill)
         finally:
             self._pool.leave()
             # From here on only the disk is waited for, and what was taken must be kept.
@@ -73,7 +84,10 @@ class Transfer:
         if error is not None:
             raise error
 
-    async def _take(self, body: Body) -> GatewayError | None:
+    async def _take_in(self, body: Body, writer: BlobWriter) -> None:
+        await self.append.run(body, writer, self._limit(self._claim.offset or 0))
+
+    async def _take(self, fill: Fill) -> GatewayError | None:
         """Run the append; the error that ended it, None when it ended well or was stopped."""
         row = self.file.row
         restart = needs_restart(self.file, self._claim)
@@ -82,7 +96,7 @@ class Transfer:
         try:
             writer = await self._blobs.open_writer(self._key, at=start)
             self.append.sink.hashes = [self._hash] if self._hash else []
-            await self.append.run(body, writer, self._limit(start))
+            await fill(writer)
         except BodyBroken as broken:
             timed_out = self.append.stop_reason is StopReason.TIMED_OUT
             return ConnectionTimeout(str(broken)) if timed_out else NetworkError(str(broken))
@@ -126,7 +140,7 @@ class Transfer:
                 error = await self._keep(error)
                 await append.tell_due_pause(last=True)
                 await self._conclude(error)
-            if self.file.row.state is State.COMPLETED:
+            if self.file.row.state is State.COMPLETED and not isinstance(error, FileSizeExceeded):
                 return None  # a stop or a break after the last byte came too late
         except StoreError as trouble:
             self.file.recovered = False  # the next touch looks at what is really there
@@ -197,11 +211,12 @@ class Transfer:
             await self._note_end()
         if file.ended:
             return
-        if isinstance(error, FileSizeExceeded | _Torn):
+        refused = _is_mismatch(error) or (isinstance(error, FileSizeExceeded) and self._claim.clips)
+        if isinstance(error, FileSizeExceeded | _Torn) and not refused:
             await fail_file(session, file, error)
         elif self._is_whole() and (clean or self.append.taken_bytes) and not _is_mismatch(error):
             await self._finish()  # also if it was stopped: who asks for the offset would take it for done
-        elif error is not None and not _is_mismatch(error):
+        elif error is not None and not refused:
             await self._break_off(error)
         else:
             session.move(file, Input.BYTES_END)
@@ -217,19 +232,23 @@ class Transfer:
     async def _note_end(self) -> None:
         """What only the end of the body says: that the file is empty, or how long it is."""
         file, claim = self.file, self._claim
-        ends_unknown = file.row.file_size is None and claim.ends_file and claim.offset is None
+        ends_unknown = file.row.file_size is None and claim.ends_file
         empty = self.append.taken_bytes == 0 and (ends_unknown or file.row.file_size == 0)
         if empty and needs_restart(file, claim):
             await self._begin()
-        if file.row.file_size is None and ends_unknown:
+        if ends_unknown:
             self.session.set_length(file, file.received)
 
     def _is_whole(self) -> bool:
-        return self.file.durable == self.file.row.file_size and self.file.row.state is not State.PAUSED
+        row = self.file.row
+        if row.is_partial or row.stays_open or row.state is State.PAUSED:
+            return False
+        return self.file.durable == row.file_size
 
     async def _finish(self) -> None:
         if self.append.taken_bytes == 0 and self.file.row.state is not State.UPLOADING:
             await self._begin()  # an empty file starts, too
+        self.file.row.final_offset = self._start
         await self._finisher.finish(self.session, self.file)
 
 

@@ -22,9 +22,14 @@ def upload_url(session_id: str, file_id: str) -> str:
     return f"/api/upload/sessions/{session_id}/files/{file_id}"
 
 
+def tus_url(upload_id: str) -> str:
+    """Where a file is an upload resource (tus, the IETF draft), relative to the server."""
+    return f"/files/{upload_id}"
+
+
 def file_view(session: LiveSession, file: LiveFile, role: Role) -> FileView:
     row = file.row
-    stored = row.state is State.COMPLETED and row.stored_name
+    stored = row.state is State.COMPLETED and row.stored_name and not row.removed
     error = ErrorInfo(row.error_code, row.error_message or "") if row.error_code else UNSET
     view = FileView(
         file_id=row.file_id,
@@ -34,7 +39,7 @@ def file_view(session: LiveSession, file: LiveFile, role: Role) -> FileView:
         status=public_status(row.state),
         can_retry=row.state is State.RETRYING,
         progress=file.percent(),
-        uploaded_bytes=file.received,
+        uploaded_bytes=file.arrived_bytes,
         durable_bytes=file.durable,
         attempt=row.attempt,
         upload_path=upload_path(session.row.category, row.stored_name or "") if stored else UNSET,
@@ -44,7 +49,8 @@ def file_view(session: LiveSession, file: LiveFile, role: Role) -> FileView:
     )
     if role is Role.WATCHER:
         return view
-    return msgspec.structs.replace(view, upload_url=upload_url(session.session_id, row.file_id))
+    upload = upload_url(session.session_id, row.file_id)
+    return msgspec.structs.replace(view, upload_url=upload, tus_url=tus_url(row.upload_id))
 
 
 def snapshot(session: LiveSession, role: Role, page: PageCursor) -> Snapshot:

@@ -29,6 +29,7 @@ class SessionRow(msgspec.Struct, kw_only=True):
     seq: int = 0  # of the last fact
     ended_at: float | None = None  # set while session-completed holds
     metadata: dict[str, str] = {}
+    hidden: bool = False  # only there to hold a partial that is part of no file: nobody is told of it
 
 
 class FileRow(msgspec.Struct, kw_only=True):
@@ -37,7 +38,7 @@ class FileRow(msgspec.Struct, kw_only=True):
     session_id: str
     file_id: str
     position: int  # order of registration, from 0
-    upload_id: str  # 128 random bits in hex: the name of its bytes, and later its tus URL
+    upload_id: str  # 128 random bits in hex: the name of its bytes, and of its upload URL
     file_name: str  # the client's own, shown only
     file_type: str
     file_size: int | None  # None until known
@@ -58,7 +59,24 @@ class FileRow(msgspec.Struct, kw_only=True):
     ended_at: float | None = None
     error_code: str | None = None
     error_message: str | None = None
-    digest: str | None = None
+    digest: str | None = None  # of the whole file, once it is known: "sha-256=:…:"
+    digest_wanted: str = ""  # of the whole file at its end: "sha-256", or "sha-256=:…:" where it must be this
+    upload_metadata: str | None = None  # tus: the header as it came, to be echoed
+    upload_concat: str | None = None  # tus: "partial", or "final;…" as it came
+    part_of: str | None = None  # a partial's file in the same session
+    stays_open: bool = False  # having all bytes does not complete it: its client says so when it is
+    final_offset: int | None = None  # where the append that completed it began
+    removed: bool = False  # by its own client, over its upload URL: gone at once, also when it was finished
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is only there to become a piece of other files, and no file by itself."""
+        return self.upload_concat == "partial"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is put together from partials."""
+        return self.upload_concat is not None and not self.is_partial
 
     @property
     def blob_key(self) -> str:

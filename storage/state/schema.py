@@ -96,4 +96,15 @@ CREATE INDEX answers_session ON answers (session_id);
 CREATE INDEX answers_age ON answers (created_at);
 """
 
-MIGRATIONS = (_V1,)
+_V2 = """
+ALTER TABLE sessions ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN digest_wanted TEXT NOT NULL DEFAULT '';
+ALTER TABLE files ADD COLUMN upload_metadata TEXT;
+ALTER TABLE files ADD COLUMN upload_concat TEXT;
+ALTER TABLE files ADD COLUMN part_of TEXT;
+ALTER TABLE files ADD COLUMN stays_open INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE files ADD COLUMN final_offset INTEGER;
+ALTER TABLE files ADD COLUMN removed INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS = (_V1, _V2)

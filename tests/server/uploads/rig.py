@@ -19,6 +19,7 @@ from penstock.server.uploads.admission import Claim
 from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.gateway import Gateway
 from penstock.server.uploads.offsets import Manner, OffsetReport
+from penstock.server.uploads.resources import NewUpload, Place
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.watch import Wakeup, Watch
 from tests.fakes.blobs import FakeBlobs
@@ -112,6 +113,20 @@ class Rig:
         wanted = Claim(offset=offset, body_bytes=body.length, **claim)
         async with self.gateway.append(ANYBODY, session_id, file_id, wanted) as transfer:
             await transfer.pump(body)
+
+    async def upload(self, length: int | None = None, **wanted: Any) -> Place:
+        """A new upload resource."""
+        made = await self.gateway.resources.create(ANYBODY, NewUpload(length=length, **wanted))
+        return made.place
+
+    async def patch(self, place: Place, body: FedBody, *, offset: int = 0, **claim: Any) -> None:
+        """Append as tus does."""
+        wanted = Claim(offset, body.length, clips=True, **claim)
+        async with self.gateway.append(ANYBODY, place.session_id, place.file_id, wanted) as transfer:
+            await transfer.pump(body)
+
+    async def head(self, place: Place, manner: Manner = Manner.POLITE) -> OffsetReport:
+        return await self.gateway.resources.report(ANYBODY, place, manner)
 
     async def command(self, name: str, session_id: str, **fields: Any) -> dict[str, Any]:
         parsed = parse_command(name, {"sessionId": session_id, **fields})

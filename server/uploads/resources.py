@@ -1,0 +1,331 @@
+"""Upload resources: uploads as tus and the IETF draft see them, each with a URL of its own.
+
+An upload resource is a file of a session (one made for it, or one it joins), or a partial: a piece that is no
+file by itself and becomes one with others.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+import msgspec
+import trio
+
+from penstock.protocol.commands import FileSpec, UploadStart
+from penstock.protocol.errors import (
+    FileNotFound,
+    InconsistentLength,
+    InvalidMessage,
+    UploadAlreadyCompleted,
+    UploadCancelled,
+    UploadFailed,
+    UploadLocked,
+)
+from penstock.protocol.lifecycle import State
+from penstock.server.settings import Settings
+from penstock.server.uploads import offsets
+from penstock.server.uploads.actor import Actor
+from penstock.server.uploads.admission import RETRY_AFTER_S, Admission, Claim, locked
+from penstock.server.uploads.commands import Commands, find_file
+from penstock.server.uploads.creation import Creation
+from penstock.server.uploads.file import LiveFile
+from penstock.server.uploads.idempotency import Answers, IdempotencyKey
+from penstock.server.uploads.offsets import Manner, OffsetReport
+from penstock.server.uploads.recovery import Recovery
+from penstock.server.uploads.registry import Registry
+from penstock.server.uploads.session import LiveSession
+from penstock.server.uploads.space import Space
+from penstock.server.uploads.transfer import Transfer
+from penstock.storage.state.base import AnswerRow, SaveAnswer, StateStore
+
+UNNAMED = "upload"  # what a file is called whose client has no name for it
+
+
+class NewUpload(msgspec.Struct, frozen=True, kw_only=True):
+    """What a creation asks for."""
+
+    file_name: str = UNNAMED
+    file_type: str = ""
+    length: int | None = None
+    session_id: str | None = None  # joins that session ...
+    file_id: str | None = None  # ... and that file of it
+    category: str | None = None
+    metadata: dict[str, str] = {}  # kept with a session that is made for this upload
+    upload_metadata: str | None = None  # tus: the header as it came
+    partial: bool = False
+    stays_open: bool = False  # all bytes do not complete it: its client says when it is
+    digest_wanted: str = ""  # of the whole file: "sha-256", or "sha-256=:…:" where it must be this
+
+
+class Place(NamedTuple):
+    """Where an upload resource lies."""
+
+    upload_id: str
+    session_id: str
+    file_id: str
+
+
+class Made(NamedTuple):
+    """A creation's outcome. Not `fresh`: it was there already, so its request's body is not for it."""
+
+    place: Place
+    offset: int
+    expires_at: float | None  # Unix seconds
+    fresh: bool
+
+
+class Appending(Protocol):
+    """The gateway's `append`."""
+
+    def __call__(
+        self, actor: Actor, session_id: str, file_id: str, claim: Claim
+    ) -> AbstractAsyncContextManager[Transfer]: ...
+
+
+class Resources:
+    """Creation, lookup and termination of upload resources. Part of the gateway's door."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        settings: Settings,
+        *,
+        registry: Registry,
+        creation: Creation,
+        commands: Commands,
+        recovery: Recovery,
+        answers: Answers,
+        admission: Admission,
+        space: Space,
+        append: Appending,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._registry = registry
+        self._creation = creation
+        self._commands = commands
+        self._recovery = recovery
+        self._answers = answers
+        self._admission = admission
+        self._space = space
+        self._append = append
+
+    async def find(self, actor: Actor, upload_id: str) -> Place:
+        """Raises: FileNotFound, InsufficientPermissions."""
+        found = await self._store.find_upload(upload_id)
+        if found is None:
+            raise FileNotFound("there is no such upload, or it has expired; create a new one")
+        await self._registry.writable(actor, found[0])
+        return Place(upload_id, *found)
+
+    async def report(self, actor: Actor, place: Place, manner: Manner) -> OffsetReport:
+        """How an upload stands. Cancel-safe.
+
+        Raises: UploadLocked (it is busy; or was cancelled a moment ago, and the manner is POLITE),
+        UploadCancelled, UploadFailed (for good), SessionNotFound.
+        """
+        session = await self._registry.writable(actor, place.session_id)
+        file = find_file(session, place.file_id)
+        with session.in_use():
+            if file.row.is_final:
+                manner = Manner.PEEK  # nobody's request writes it
+            try:
+                report = await offsets.report(session, file, manner, self._recovery)
+            except UploadCancelled:
+                if manner is Manner.POLITE and _is_fresh_cancel(session, file):
+                    raise _stay_away() from None
+                raise
+        if file.row.state is State.FAILED and not file.row.resumable_after_failure:
+            raise UploadFailed(f"the upload failed: {file.row.error_message}; create a new one")
+        if file.row.stays_open and manner is Manner.POLITE and report.offset == report.length:
+            raise locked(session, file)  # it would be taken for complete
+        return report
+
+    async def terminate(self, actor: Actor, place: Place) -> None:
+        """Stop its requests, remove its bytes. Once begun it is not cancelled: it waits for the disk at most.
+
+        Raises: UploadCancelled (gone already), UploadLocked (being published), InsufficientPermissions.
+        """
+        session = await self._registry.writable(actor, place.session_id)
+        file = find_file(session, place.file_id)
+        with trio.CancelScope(shield=True), session.in_use():
+            await self._commands.terminate(session, file)
+
+    # Creation
+
+    async def create(
+        self, actor: Actor, wanted: NewUpload, idempotency: IdempotencyKey | None = None
+    ) -> Made:
+        """A new upload, or the one that is meant. Cancel-safe: nothing, or all of it.
+
+        Raises: InvalidMessage, FileSizeExceeded, UnsupportedFormat, InsufficientStorage, ServerBusy,
+        IdempotencyKeyReused; when it joins a session also SessionNotFound, UploadAlreadyCompleted,
+        UploadCancelled, UploadLocked, InconsistentLength.
+        """
+        self._admission.refuse_if_closed()
+        async with self._answers.claim(idempotency) as first:
+            if first is not None:
+                return await self._again(actor, first)
+            with trio.CancelScope(shield=True):  # waits for the disk only
+                made = await self.make(actor, wanted, idempotency)
+        if wanted.length == 0 and not (wanted.partial or wanted.stays_open):
+            return await self._complete_empty(actor, made)
+        return made
+
+    async def make(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
+        """As `create`, for callers that have seen to repetitions. Waits for the disk only."""
+        if wanted.session_id is None:
+            if wanted.file_id is not None:
+                raise InvalidMessage("fileId: needs the sessionId it belongs to")
+            return await self._create_alone(actor, wanted, key)
+        session = await self._registry.writable(actor, wanted.session_id)
+        with session.in_use():
+            self._creation.check_category(session, wanted.category)
+            if wanted.partial:
+                return await self._add_partial(session, wanted, key)
+            file = session.files.get(wanted.file_id or "")
+            if file is not None:
+                return await self._join(actor, session, file, wanted, key)
+            await self._space.check(wanted.length or 0)
+            session.note_activity()
+            file = self._creation.enrol(session, _spec(wanted))
+            return await self._commit(session, file, wanted, key)
+
+    async def _create_alone(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
+        now = self._registry.now()
+        if wanted.partial:
+            self._creation.check_length(wanted.length or 0)
+            return await self._add_partial(self._creation.hidden_session(actor, now), wanted, key)
+        session, file = await self._creation.session_for_one(
+            actor, _spec(wanted), wanted.category, wanted.metadata, now
+        )
+        return await self._commit(session, file, wanted, key)
+
+    async def _complete_empty(self, actor: Actor, made: Made) -> Made:
+        """A file of no bytes is complete at once; in a paused session an empty append completes it later."""
+        place = made.place
+        session = await self._registry.writable(actor, place.session_id)
+        if session.latched(find_file(session, place.file_id)):
+            return made
+        async with self._append(
+            actor, place.session_id, place.file_id, Claim(0, None, assembles=True)
+        ) as transfer:
+            await transfer.assemble([])
+        return made._replace(expires_at=None, fresh=False)
+
+    async def _add_partial(self, session: LiveSession, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
+        if wanted.file_id is not None:
+            _refuse_if_over(session, find_file(session, wanted.file_id))
+        row = self._creation.partial_row(session, _spec(wanted), wanted.file_id)
+        whole = session.files.get(wanted.file_id or "")
+        await self._space.check((wanted.length or 0) - (whole.reserved_bytes if whole else 0))
+        session.note_activity()
+        return await self._commit(session, session.add_partial(row), wanted, key)
+
+    async def _join(
+        self,
+        actor: Actor,
+        session: LiveSession,
+        file: LiveFile,
+        wanted: NewUpload,
+        key: IdempotencyKey | None,
+    ) -> Made:
+        """A file that is registered already, perhaps with bytes: nothing of it is lost."""
+        await self._recovery.touch(session, file)
+        _refuse_if_over(session, file)
+        _check_length(file, wanted.length)
+        if file.row.state is State.FAILED and not file.row.resumable_after_failure:
+            start = UploadStart(
+                session_id=session.session_id, file_ids=[file.file_id], category=session.row.category
+            )
+            await self._commands.start(session, start)  # its new attempt
+        if file.row.file_size is None and wanted.length is not None:
+            await self._space.check(wanted.length)
+            session.set_length(file, wanted.length)
+            file.row.size_is_declared = True
+        return await self._commit(session, file, wanted, key)
+
+    async def _commit(
+        self, session: LiveSession, file: LiveFile, wanted: NewUpload, key: IdempotencyKey | None
+    ) -> Made:
+        row = file.row
+        row.upload_metadata = wanted.upload_metadata
+        row.stays_open = wanted.stays_open
+        row.digest_wanted = wanted.digest_wanted or row.digest_wanted
+        fresh = file.durable == 0 and file.append is None
+        place = Place(row.upload_id, session.session_id, row.file_id)
+        await session.record([file], extra=answered(place, key, session.now()), hard=True)
+        return Made(place, file.durable, self._expiry(session), fresh)
+
+    async def _again(self, actor: Actor, first: AnswerRow) -> Made:
+        """The upload an earlier request made."""
+        place = msgspec.json.decode(first.body, type=Place)
+        session = await self._registry.writable(actor, place.session_id)
+        file = find_file(session, place.file_id)
+        await self._recovery.touch(session, file)
+        return Made(place, file.durable, None if file.ended else self._expiry(session), fresh=False)
+
+    def _expiry(self, session: LiveSession) -> float:
+        return session.row.active_at + self._settings.retention_s
+
+
+def _spec(wanted: NewUpload) -> FileSpec:
+    """Raises: InvalidMessage."""
+    return FileSpec(
+        file_name=wanted.file_name or UNNAMED,
+        file_id=wanted.file_id,
+        file_size=wanted.length,
+        file_type=wanted.file_type[:255],
+    )
+
+
+def _is_fresh_cancel(session: LiveSession, file: LiveFile) -> bool:
+    """Whether a command cancelled it a moment ago: its client is still about to come back."""
+    ended_at = file.row.ended_at or 0.0
+    return not file.row.removed and session.now() - ended_at < session.settings.cancel_grace_s
+
+
+def _stay_away() -> UploadLocked:
+    # tus clients answer "gone" by sending everything again, which is not what a cancel is for.
+    return UploadLocked(
+        "the upload was cancelled",
+        details={"status": State.CANCELLED.value},
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
+
+
+def _refuse_if_over(session: LiveSession, file: LiveFile) -> None:
+    state = file.row.state
+    if state is State.COMPLETED:
+        raise UploadAlreadyCompleted("fileId: the file is complete; register another one to upload again")
+    if state is State.CANCELLED:
+        raise UploadCancelled("fileId: the file was cancelled; register it again")
+    if state is State.FINISHING:
+        raise locked(session, file)
+
+
+def _check_length(file: LiveFile, length: int | None) -> None:
+    known = file.row.file_size
+    if length is None:
+        return
+    if known is not None and known != length and file.row.size_is_declared:
+        raise InconsistentLength(f"Upload-Length: the file was registered with {known} bytes, not {length}")
+    if length < file.durable:
+        raise InconsistentLength(f"Upload-Length: {file.durable} bytes of the file are here already")
+
+
+def answered(place: Place, key: IdempotencyKey | None, now: float) -> list[SaveAnswer]:
+    """The change that lets a repetition find this upload."""
+    if key is None:
+        return []
+    row = AnswerRow(
+        scope=key.scope,
+        key=key.key,
+        fingerprint=key.fingerprint,
+        session_id=place.session_id,
+        status=201,
+        body=msgspec.json.encode(place),
+        created_at=now,
+    )
+    return [SaveAnswer(row)]
