@@ -41,14 +41,13 @@ async def assemble(append: Append, pieces: Sequence[Piece], writer: BlobWriter) 
 
 
 def bytes_to_copy(pieces: Sequence[Piece], sharing_block_bytes: int | None) -> int:
-    """How many bytes the file system cannot share. It shares whole blocks, and the end of a file."""
+    """How many bytes of whole partials the file system cannot share: it shares only blocks that lie alike."""
     if sharing_block_bytes is None:
         return sum(piece.count_bytes for piece in pieces)
     copied, at = 0, 0
-    for index, piece in enumerate(pieces):
-        is_last = index == len(pieces) - 1
-        fits = at % sharing_block_bytes == 0 and (is_last or piece.count_bytes % sharing_block_bytes == 0)
-        copied += 0 if fits else piece.count_bytes
+    for piece in pieces:
+        is_aligned = at % sharing_block_bytes == 0
+        copied += piece.count_bytes % sharing_block_bytes if is_aligned else piece.count_bytes
         at += piece.count_bytes
     return copied
 

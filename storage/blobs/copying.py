@@ -70,7 +70,7 @@ class Copier:
         self._block: int | None = None
 
     def sharing_block(self) -> int | None:
-        """The size and alignment in bytes of what can be shared; None: nothing can. Probed at the first call."""
+        """Size and alignment in bytes of what can be shared; None: nothing can. Probed when first used."""
         if not self._probed:  # two first calls at once do no harm: both find the same
             self._block = self._probe()
             self._probed = True
