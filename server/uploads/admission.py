@@ -147,7 +147,7 @@ class Admission:
         await self._recovery.touch(session, file)
         if file.append is not None:
             await self._take_over(file, file.append, claim)
-        if _is_held(session, file) or file.append is not None:
+        if is_held(session, file) or file.append is not None:
             return False
         self._check(session, file, claim)
         file.row.fence += 1
@@ -163,7 +163,7 @@ class Admission:
         if session.latched(file) and not file.row.is_partial and file.row.state is not State.PAUSED:
             await self._pause_latched(session, file)
         with trio.move_on_after(session.settings.pause_hold_s) as waiting:
-            while _is_held(session, file):
+            while is_held(session, file):
                 await session.changed.park()
         if waiting.cancelled_caught:
             raise locked(session, file)
@@ -192,9 +192,10 @@ class Admission:
     def _check(self, session: LiveSession, file: LiveFile, claim: Claim) -> None:
         if self.closed or self.running >= self._max_appends:
             raise _busy("as many uploads run as the setting max_appends allows; try again soon")
-        _check_claim(session, file, claim)
-        if claim.offset is not None and claim.offset != file.durable:
+        _check_state(session, file, claim)
+        if claim.offset is not None and claim.offset != file.durable:  # before sizes: they mean nothing there
             raise _mismatch(file, claim.offset)
+        _check_claim(session, file, claim)
         if file.row.file_size is None and claim.length is not None:
             session.set_length(file, claim.length)
             file.row.size_is_declared = True
@@ -234,7 +235,7 @@ def stopped(session: LiveSession, file: LiveFile, reason: StopReason) -> Gateway
 
 def locked(session: LiveSession, file: LiveFile) -> UploadLocked:
     """423 with what a client needs to come back."""
-    paused = _is_held(session, file)
+    paused = is_held(session, file)
     text = "the upload is paused; resume it" if paused else "another request is writing this file"
     if file.row.state is State.FINISHING:
         text = "the file is being finished"
@@ -249,7 +250,8 @@ def _busy(text: str) -> ServerBusy:
     return ServerBusy(text, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _is_held(session: LiveSession, file: LiveFile) -> bool:
+def is_held(session: LiveSession, file: LiveFile) -> bool:
+    """Whether a pause keeps bytes from it."""
     state = file.judged.row.state
     too_far = state in (State.FINISHING, State.COMPLETED, State.CANCELLED)
     return state is State.PAUSED or (session.latched(file) and not too_far)

@@ -26,7 +26,7 @@ from penstock.protocol.lifecycle import State
 from penstock.server.settings import Settings
 from penstock.server.uploads import offsets
 from penstock.server.uploads.actor import Actor
-from penstock.server.uploads.admission import RETRY_AFTER_S, Admission, Claim, locked
+from penstock.server.uploads.admission import RETRY_AFTER_S, Admission, Claim, is_held, locked
 from penstock.server.uploads.commands import Commands, find_file
 from penstock.server.uploads.creation import Creation
 from penstock.server.uploads.file import LiveFile
@@ -138,8 +138,12 @@ class Resources:
                 raise
         if file.row.state is State.FAILED and not file.row.resumable_after_failure:
             raise UploadFailed(f"the upload failed: {file.row.error_message}; create a new one")
-        if file.row.stays_open and manner is Manner.POLITE and report.offset == report.length:
-            raise locked(session, file)  # it would be taken for complete
+        if manner is Manner.POLITE and report.offset == report.length and not report.complete:
+            # It would be taken for complete, and nobody would end it: so it is made so, or not told.
+            if file.row.stays_open or is_held(session, file):
+                raise locked(session, file)
+            await self._complete(actor, place, report.offset)
+            return await self.report(actor, place, Manner.PEEK)
         return report
 
     async def terminate(self, actor: Actor, place: Place) -> None:
@@ -203,16 +207,18 @@ class Resources:
         return await self._commit(session, file, wanted, key)
 
     async def _complete_empty(self, actor: Actor, made: Made) -> Made:
-        """A file of no bytes is complete at once; in a paused session an empty append completes it later."""
-        place = made.place
-        session = await self._registry.writable(actor, place.session_id)
-        if session.latched(find_file(session, place.file_id)):
+        """A file of no bytes is complete at once; in a paused session only when it is asked for later."""
+        session = await self._registry.writable(actor, made.place.session_id)
+        if is_held(session, find_file(session, made.place.file_id)):
             return made
-        async with self._append(
-            actor, place.session_id, place.file_id, Claim(0, None, assembles=True)
-        ) as transfer:
-            await transfer.assemble([])
+        await self._complete(actor, made.place, 0)
         return made._replace(expires_at=None, fresh=False)
+
+    async def _complete(self, actor: Actor, place: Place, offset: int) -> None:
+        """Finish a file whose bytes are all there: an append of nothing."""
+        claim = Claim(offset, None, assembles=True)
+        async with self._append(actor, place.session_id, place.file_id, claim) as transfer:
+            await transfer.assemble([])
 
     async def _add_partial(self, session: LiveSession, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
         if wanted.file_id is not None:
