@@ -1,16 +1,26 @@
-"""`Content-Digest` and its relatives (RFC 9530): a structured dictionary of byte sequences (RFC 9651)."""
+"""`Content-Digest`, `Repr-Digest` and `Want-Repr-Digest` (RFC 9530): structured dictionaries."""
 
 from __future__ import annotations
 
-import binascii
-import re
+import base64
+from typing import NamedTuple
 
 from penstock.protocol.errors import InvalidMessage
+from penstock.protocol.structured_fields import parse_dictionary
 
-_KEY = r"[a-z*][a-z0-9_.*-]*"
-# Parameters mean nothing in these fields and are passed over.
-_MEMBER = re.compile(rf"({_KEY})=:([A-Za-z0-9+/=]*):(?:; *{_KEY}(?:=[^,;]*)?)*")
-_BYTES = {"sha-256": 32, "sha-512": 64}
+# What is computed here, strongest first. Others are ignored, as RFC 9530 §2 allows.
+DIGEST_BYTES = {"sha-512": 64, "sha-256": 32}
+
+
+class FieldDigest(NamedTuple):
+    """One digest of a field, of an algorithm that is computed here."""
+
+    algorithm: str  # as RFC 9530 names it
+    value: bytes
+
+    def __str__(self) -> str:
+        """As a member of a digest field."""
+        return f"{self.algorithm}=:{base64.b64encode(self.value).decode('ascii')}:"
 
 
 def parse_digest_field(value: str, name: str) -> dict[str, bytes]:
@@ -20,21 +30,35 @@ def parse_digest_field(value: str, name: str) -> dict[str, bytes]:
     the message; who sends a digest wants it checked.
     """
     found: dict[str, bytes] = {}
-    for member in value.split(","):
-        match = _MEMBER.fullmatch(member.strip(" \t"))
-        if match is None:
-            raise InvalidMessage(f"{name}: sha-256=:…: is expected, the digest in base64 between colons")
-        found[match[1]] = _decoded(match[1], match[2], name)
-    return found
+    for algorithm, digest in (parse_dictionary(value) or {}).items():
+        if not isinstance(digest, bytes):
+            break
+        expected = DIGEST_BYTES.get(algorithm, len(digest))
+        if len(digest) != expected:
+            raise InvalidMessage(f"{name}: {algorithm} has {expected} bytes, not {len(digest)}")
+        found[algorithm] = digest
+    else:
+        if found:
+            return found
+    raise InvalidMessage(f"{name}: sha-256=:…: is expected, the digest in base64 between colons")
 
 
-def _decoded(algorithm: str, text: str, name: str) -> bytes:
-    try:
-        digest = binascii.a2b_base64(
-            text + "=" * (-len(text) % 4), strict_mode=True
-        )  # padding may be missing
-    except binascii.Error:
-        raise InvalidMessage(f"{name}: {algorithm} is not valid base64") from None
-    if len(digest) != _BYTES.get(algorithm, len(digest)):
-        raise InvalidMessage(f"{name}: {algorithm} has {_BYTES[algorithm]} bytes, not {len(digest)}")
-    return digest
+def strongest(value: str, name: str) -> FieldDigest | None:
+    """Of a digest field, the one that is checked; None if all its algorithms are unknown here.
+
+    Raises: InvalidMessage.
+    """
+    digests = parse_digest_field(value, name)
+    known = (algorithm for algorithm in DIGEST_BYTES if algorithm in digests)
+    return next((FieldDigest(algorithm, digests[algorithm]) for algorithm in known), None)
+
+
+def most_wanted(value: str) -> str | None:
+    """The algorithm a `Want-…-Digest` field prefers among ours; None if it wants none of them.
+
+    A malformed field is a wish nobody can read: it is ignored.
+    """
+    wishes = parse_dictionary(value) or {}
+    weights = {algorithm: wishes.get(algorithm) for algorithm in DIGEST_BYTES}
+    rated = {name: weight for name, weight in weights.items() if type(weight) is int and 0 < weight <= 10}
+    return max(rated, key=rated.__getitem__) if rated else None

@@ -10,17 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from penstock.protocol.errors import InvalidMessage, UnsupportedFormat
+from penstock.protocol.header_parameters import decoded, parse_extended, parse_parameters, unescaped
 
-_PARAMETER = re.compile(
-    r""";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"(?=\s*(?:;|$))|[^;]*)""", re.ASCII
-)
 _BOUNDARY = re.compile(r"[ -~]{0,69}[!-~]")  # RFC 2046 §5.1.1, in any printable ASCII
-_ESCAPED = re.compile(r'\\(["\\])')
 _BROWSERS = (("%22", '"'), ("%0D", "\r"), ("%0A", "\n"))
-_CHARSETS = ("utf-8", "iso-8859-1")
 _IDENTITY = ("", "7bit", "8bit", "binary")
 
 
@@ -48,7 +43,7 @@ def parse_boundary(content_type: str) -> bytes:
             "Content-Type: multipart/form-data is expected here (curl -F file=@movie.mp4); "
             "plain bytes are PUT to the uploadUrl of a session's file"
         )
-    boundary = _parameters(content_type).get("boundary")
+    boundary = parse_parameters(content_type).get("boundary")
     if boundary is None:
         raise InvalidMessage("Content-Type: the boundary is missing; leave the header to your HTTP client")
     if not _BOUNDARY.fullmatch(boundary):
@@ -65,16 +60,16 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
     kind, *_ = disposition = lines.get("Content-Disposition", "").partition(";")
     if kind.strip().lower() != "form-data":
         raise InvalidMessage("a part of the form has no Content-Disposition: form-data")
-    parameters = _parameters("".join(disposition))
+    parameters = parse_parameters("".join(disposition))
     name = parameters.get("name")
     if name is None:
         raise InvalidMessage("a part of the form has no name in its Content-Disposition")
-    extended = _extended(parameters.get("filename*", ""))
+    extended = parse_extended(parameters.get("filename*", ""))
     filename = parameters.get("filename") if extended is None else extended
     return PartHead(
         _unescaped(name),
         filename if filename is None or extended is not None else _unescaped(filename),
-        _decoded(lines.get("Content-Type", "")).strip(),
+        decoded(lines.get("Content-Type", "")).strip(),
         lines.get("Content-Transfer-Encoding", "").strip().lower(),
     )
 
@@ -97,38 +92,9 @@ def check_field(head: PartHead) -> None:
         )
 
 
-def _parameters(value: str) -> dict[str, str]:
-    """Of a header; of repeated ones the first. Quotes are off, escapes still in."""
-    found: dict[str, str] = {}
-    for name, text in _PARAMETER.findall(value):
-        text = text.strip()
-        if len(text) >= 2 and text[0] == text[-1] == '"':
-            text = text[1:-1]
-        found.setdefault(name.lower(), text)
-    return found
-
-
 def _unescaped(text: str) -> str:
-    text = _decoded(text)
-    if "\\" in text:
-        text = _ESCAPED.sub(r"\1", text)
+    text = unescaped(decoded(text))
     if "%" in text:
         for escape, char in _BROWSERS:
             text = text.replace(escape, char)
     return text
-
-
-def _decoded(text: str) -> str:
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
-
-
-def _extended(value: str) -> str | None:
-    """A parameter's value in the form of RFC 8187 §3.2.1, None if it is not one."""
-    charset, _, rest = value.partition("'")
-    _, found, escaped = rest.partition("'")
-    if not found or charset.lower() not in _CHARSETS:
-        return None
-    try:
-        return unquote_to_bytes(escaped).decode(charset)
-    except UnicodeError:
-        return None

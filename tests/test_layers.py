@@ -98,8 +98,8 @@ def broken_rule(found: Import) -> str | None:
     if within(importer, "protocol"):
         return (
             None
-            if top in PURE | {"msgspec", "protocol"}
-            else "protocol/ is pure: standard library and msgspec"
+            if top in PURE | {"msgspec", "http_sf", "protocol"}
+            else "protocol/ is pure: standard library, msgspec and structured fields"
         )
     if within(importer, "storage"):
         allowed = (ours and top != "server") or top in sys.stdlib_module_names | {

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from penstock.protocol.commands import UploadCancel
 from penstock.protocol.content_range import parse_content_range
-from penstock.protocol.digest_fields import parse_digest_field
 from penstock.protocol.errors import InvalidMessage
 from penstock.server.http.answers import Response, empty_answer, json_answer
 from penstock.server.http.application import Application, Request
+from penstock.server.http.content_digest import content_digest
 from penstock.server.http.exact_body import ExactBody
 from penstock.server.http.requests import actor_of
 from penstock.server.http.sessions import SESSIONS
 from penstock.server.peer import Body
 from penstock.server.uploads.admission import Claim
-from penstock.server.uploads.digests import Digest
 from penstock.server.uploads.gateway import Gateway
 from penstock.server.uploads.offsets import Manner
-
-# Strongest first; hashlib's names. Others are ignored, as RFC 9530 §2 allows.
-_ALGORITHMS = {"sha-512": "sha512", "sha-256": "sha256"}
 
 
 class FileRoutes:
@@ -65,7 +61,7 @@ class FileRoutes:
 
 def _claim(request: Request) -> Claim:
     """What the headers say about the body. Raises: InvalidMessage."""
-    said, digest = request.headers.get("Content-Range"), _digest(request)
+    said, digest = request.headers.get("Content-Range"), content_digest(request.headers.get("Content-Digest"))
     if said is None:
         return Claim(None, request.content_length, ends_file=True, retry_limit=True, digest=digest)
     part = parse_content_range(said)
@@ -81,14 +77,3 @@ def _measured(body: Body, claim: Claim) -> Body:
     if body.length is not None or claim.body_bytes is None:
         return body
     return ExactBody(body, claim.body_bytes)
-
-
-def _digest(request: Request) -> Digest | None:
-    said = request.headers.get("Content-Digest")
-    if said is None:
-        return None
-    values = parse_digest_field(said, "Content-Digest")
-    for name, algorithm in _ALGORITHMS.items():
-        if name in values:
-            return Digest(algorithm, values[name])
-    return None
