@@ -18,6 +18,12 @@ from penstock.server.edge.transport import Transport
 from penstock.server.peer import PeerGone, PeerTooSlow
 from penstock.server.settings import Settings
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_PHRASES |= {
+    104: "Upload Resumption Supported",
+    460: "Checksum Mismatch",
+}  # the IETF draft's and tus's own
+
 log = structlog.get_logger()
 
 
@@ -132,7 +138,8 @@ class Exchange:
             return
         lines = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
         response = h11.InformationalResponse(status_code=status, headers=lines, reason=_reason(status))
-        await self._write(self._parser.send(response))
+        # h11 counts nothing here: cancelled before the first byte leaves, it just was not sent.
+        await self._transport.send_all(self._parser.send(response))
 
     # How it ends
 
@@ -176,4 +183,4 @@ class Exchange:
 
 
 def _reason(status: int) -> bytes:
-    return HTTPStatus(status).phrase.encode("ascii") if status in HTTPStatus._value2member_map_ else b""
+    return _PHRASES.get(status, "").encode("ascii")

@@ -22,21 +22,23 @@ Origin = tuple[str, str, int]  # scheme, host, port
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
+_OVERRIDE = b"x-http-method-override"
 _POLLING = "/socket.io"  # its GET opens a session and takes messages off a queue: not read-only
 
 _ALLOW_METHODS = b"POST, GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
 _ALLOW_HEADERS = (
-    b"Authorization, Content-Type, Content-Range, Upload-Length, Upload-Offset, Upload-Metadata, "
-    b"Upload-Defer-Length, Upload-Concat, Upload-Checksum, Tus-Resumable, X-HTTP-Method-Override, "
-    b"X-Requested-With, X-Request-ID, Idempotency-Key, Upload-Complete, Upload-Incomplete, "
-    b"Upload-Draft-Interop-Version, Repr-Digest, Content-Digest, Want-Repr-Digest, Prefer, Last-Event-ID, "
-    b"If-None-Match, If-Match, If-Range, Range"
+    b"Authorization, Content-Type, Content-Disposition, Content-Range, Upload-Length, Upload-Offset, "
+    b"Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Checksum, Tus-Resumable, "
+    b"X-HTTP-Method-Override, X-Requested-With, X-Request-ID, Idempotency-Key, Upload-Complete, "
+    b"Upload-Incomplete, Upload-Draft-Interop-Version, Repr-Digest, Content-Digest, Want-Repr-Digest, "
+    b"Prefer, Last-Event-ID, If-None-Match, If-Match, If-Range, Range"
 )
 _EXPOSE_HEADERS = (
     b"Location, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Expires, Upload-Defer-Length, "
     b"Upload-Concat, Tus-Version, Tus-Resumable, Tus-Max-Size, Tus-Extension, Tus-Checksum-Algorithm, "
-    b"Upload-Complete, Upload-Limit, Upload-Draft-Interop-Version, Retry-After, Repr-Digest, ETag, "
-    b"Content-Range, Content-Disposition, Upload-State, Upload-Attempt, Preference-Applied"
+    b"Upload-Complete, Upload-Incomplete, Upload-Limit, Upload-Draft-Interop-Version, Accept-Patch, "
+    b"Retry-After, Repr-Digest, ETag, Content-Range, Content-Disposition, Upload-State, Upload-Attempt, "
+    b"Preference-Applied"
 )
 _MAX_AGE_S = b"86400"  # otherwise every PATCH costs a preflight
 
@@ -93,6 +95,8 @@ class _Guard:
 
 def _origin_matters(scope: Scope) -> bool:
     if scope["type"] == "websocket" or scope["method"] not in _READ_ONLY:
+        return True
+    if _header(scope, _OVERRIDE) is not None:  # the method on the wire is not the one that counts
         return True
     asks_for_more = _header(scope, b"access-control-request-method") is not None
     return scope["path"].startswith(_POLLING) or (scope["method"] == "OPTIONS" and asks_for_more)

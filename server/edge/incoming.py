@@ -45,6 +45,8 @@ class Incoming:
         self._answered = False
         self._pulled = False  # receive() was called: too late for the direct path
         self._parsed: h11.Data | None = None  # one event that was parsed too early
+        # h11 would forget it with the first 1xx that goes out, but a 104 stands for no 100.
+        self._owes_continue = parser.they_are_waiting_for_100_continue
         self._direct: DirectBody | None = None
         self._watch: trio.CancelScope | None = None
         if self._left == 0:
@@ -108,6 +110,8 @@ class Incoming:
 
     def _body_event(self) -> object:
         event, self._parsed = self._parsed or self._parser.next_event(), None
+        if event is not h11.NEED_DATA:
+            self._owes_continue = False  # it did not wait
         if isinstance(event, h11.EndOfMessage):
             self._ended = True
             self.ahead, _ = self._parser.trailing_data
@@ -153,7 +157,8 @@ class Incoming:
         await trio.sleep_forever()
 
     async def _ask_for_body(self) -> None:
-        if self._parser.they_are_waiting_for_100_continue:
+        if self._owes_continue and self._parser.our_state is h11.SEND_RESPONSE:
+            self._owes_continue = False
             go_on = self._parser.send(
                 h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             )

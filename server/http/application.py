@@ -6,7 +6,7 @@ from `request.incoming`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn, cast
 
@@ -24,6 +24,10 @@ from penstock.server.http.body import Receive
 from penstock.server.http.incoming import Incoming
 
 CLEANUP_S = 5.0  # to give back what an answer held; it waits for the disk only
+INTERIM_S = 5.0  # to send an interim answer; a peer that takes none for this long has stopped reading
+
+# The ASGI extension by which the edge sends 1xx answers, and its message's type. Other servers have none.
+_INFORMATIONAL = "penstock.response.informational"
 
 log = structlog.get_logger()
 
@@ -48,6 +52,25 @@ class Request(TrioRequest):
     body_class: Any = _NoBody
     incoming: Incoming
     resources: AsyncExitStack
+    send: Send
+    exchange: trio.CancelScope
+
+    async def interim(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send a 1xx answer ahead of the final one where the server can (RFC 9110 §15.2); else do nothing.
+
+        It goes out whole, also if the caller is cancelled meanwhile. If the peer turns out to be gone, the
+        handler is cancelled as always.
+        """
+        if _INFORMATIONAL not in self.scope.get("extensions", {}):
+            await trio.lowlevel.checkpoint()
+            return
+        lines = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+        try:
+            with trio.move_on_after(INTERIM_S, shield=True):
+                await self.send({"type": _INFORMATIONAL, "status": status, "headers": lines})
+        except OSError:  # as ASGI has it: the peer is gone
+            self.exchange.cancel(reason="peer gone")
+        await trio.lowlevel.checkpoint()
 
 
 class _Connection(TrioASGIHTTPConnection):
@@ -59,6 +82,7 @@ class _Connection(TrioASGIHTTPConnection):
         request.resources = AsyncExitStack()
         try:
             async with trio.open_nursery() as nursery:
+                request.send, request.exchange = send, nursery.cancel_scope
                 nursery.start_soon(self._watch, request.incoming, nursery.cancel_scope)
                 response = await self.app.handle_request(request)
                 if not request.incoming.broken:
@@ -85,13 +109,13 @@ class Application(QuartTrio):
         self.url_map.merge_slashes = False  # what is not an address of ours is 404, never a redirect
         self.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)
 
-    def add(self, method: str, path: str, view: View) -> None:
-        """GET brings HEAD along."""
+    def add(self, methods: str, path: str, view: View) -> None:
+        """Several methods are separated by spaces; GET brings HEAD along."""
 
         async def run(**parts: str) -> Response:
             return await view(quart.request._get_current_object(), **parts)  # type: ignore[attr-defined]
 
-        self.add_url_rule(path, endpoint=f"{method} {path}", view_func=run, methods=[method])
+        self.add_url_rule(path, endpoint=f"{methods} {path}", view_func=run, methods=methods.split())
 
     async def handle_user_exception(self, error: BaseException) -> Response:
         """The one place where errors become answers."""

@@ -111,6 +111,9 @@ async def test_further_bound_addresses() -> None:
         ({"method": "GET"}, True),  # cannot be read without CORS headers, and changes nothing
         ({"method": "HEAD"}, True),
         ({"method": "OPTIONS"}, True),
+        ({"method": "GET", "x_http_method_override": "DELETE"}, False),
+        ({"method": "HEAD", "x_http_method_override": ""}, True),  # dropped by this helper: absent
+        ({"method": "OPTIONS", "x_http_method_override": "PATCH"}, False),
         ({"method": "OPTIONS", "access_control_request_method": "POST"}, False),
         ({"method": "GET", "path": "/socket.io/"}, False),
         ({"method": "GET", "path": "/socket.io"}, False),
