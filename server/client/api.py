@@ -45,6 +45,7 @@ T = TypeVar("T")
 class Registered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     file_id: str
     upload_url: str
+    tus_url: str
 
 
 class Created(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

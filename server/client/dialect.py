@@ -1,6 +1,6 @@
-"""The one place that knows how bytes travel: `PUT` with `Content-Range`, `HEAD` for the offset.
+"""The one place that knows how bytes travel: tus 1.0.0, each registered file being an upload of its own.
 
-Another dialect is another class with `where` and `append`; nothing else of the client would change.
+HEAD says how far it is, but not whether it is paused or why it cannot be resumed: that says the file's view.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import httpx2
 import trio
 
 from penstock.protocol.snapshot import FileView
+from penstock.protocol.tus import CONTENT_TYPE, VERSION
 from penstock.server.client.api import (
     CONNECT_S,
     Api,
@@ -27,11 +28,19 @@ HOLD_S = 75.0  # the same for a paused one: the server holds it (50 s by default
 FINISH_S = 120.0  # after the last byte: the server syncs, verifies, puts the file into its place
 
 
+class Target(NamedTuple):
+    """Where a file's bytes go, and where one can look at it: addresses as the server names them."""
+
+    tus_url: str
+    view_url: str
+    is_deferred: bool  # registered without a size: whoever sends the last byte says it
+
+
 class Where(NamedTuple):
-    """How far a file is. `view` once it is complete."""
+    """How far a file is. `paused` is None where the answer does not say; `view` once the file is complete."""
 
     offset: int
-    paused: bool = False
+    paused: bool | None = None
     view: FileView | None = None
 
 
@@ -80,85 +89,95 @@ class _Body:
         return chunk
 
 
-class PutDialect:
+class TusDialect:
     """Every method may raise Again or Locked (try later), Stopped (cancelled), Refused, SourceError."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    async def where(self, url: str) -> Where:
-        """How far the file is. Ends a request of ours that hangs, so that this one is the only one."""
-        answer = await self._api.exchange("HEAD", url)
-        if answer.status_code != 200:
-            raise _trouble(answer)
-        offset = _offset(answer)
-        if offset is None:
-            raise Refused(
-                f"{answer.url} does not answer like a Penstock server (no Upload-Offset)",
-                "check the address (--to, or PENSTOCK_URL)",
-                status=answer.status_code,
-            )
-        state = answer.headers.get("Upload-State")
-        view = await self._view(url) if state == "completed" else None
-        return Where(offset, state == "paused", view)
+    async def where(self, target: Target) -> Where:
+        """How far the file is. Ends a request of ours that hangs, so that the next one is the only one."""
+        answer = await self._api.exchange("HEAD", target.tus_url, headers={"Tus-Resumable": VERSION})
+        view = await self._view(target)
+        if view.status == "completed":
+            return _where(view.durable_bytes, view)
+        if view.status == "cancelled":
+            raise Stopped("the file was cancelled")
+        if answer.status_code == 200:
+            return _where(_offset(answer), view)
+        if answer.status_code == 423 and view.durable_bytes == view.file_size:
+            return _where(view.durable_bytes, view)  # an empty request will end it, as it does an empty file
+        if answer.status_code == 410 and view.error:
+            raise Refused(view.error.message, "upload the file again", status=410, problem="UPLOAD_FAILED")
+        raise _trouble(answer)
 
-    async def append(self, url: str, piece: Piece, append: Append) -> Where:
-        """Send a piece."""
-        if piece.length == 0 and piece.first > 0:
-            raise Again("the server has all bytes and is not done yet")
+    async def append(self, target: Target, piece: Piece, append: Append) -> Where:
+        """Send a piece, which may be empty."""
         append.keep_alive()
         with append.scope:
             answer = await self._api.exchange(
-                "PUT",
-                url,
+                "PATCH",
+                target.tus_url,
                 content=_Body(piece, append),
-                headers=_headers(piece),
+                headers=_headers(target, piece),
                 # The scope has the deadlines of the body; these are for connecting and a pool of ours.
                 timeout=httpx2.Timeout(None, connect=CONNECT_S, pool=HOLD_S),
                 within_s=float("inf"),
             )
-            return await self._outcome(url, answer)
+            if answer.status_code != 204:
+                raise _trouble(answer)
+            return await self._outcome(target, piece, _offset(answer))
         raise Again("the server takes no bytes and does not answer")
 
-    async def _outcome(self, url: str, answer: httpx2.Response) -> Where:
-        offset = _offset(answer)
-        match answer.status_code:
-            case 200:
-                view = decoded(answer, FileView)
-                return Where(view.durable_bytes, view=view)
-            case 202 if offset is not None:
-                return Where(offset)
-        if problem_of(answer).code == "UPLOAD_ALREADY_COMPLETED":
-            view = await self._view(url)
-            return Where(view.durable_bytes, view=view)
-        raise _trouble(answer)
+    async def _outcome(self, target: Target, piece: Piece, offset: int) -> Where:
+        if offset != piece.total:
+            return Where(offset)
+        where = _where(offset, await self._view(target))
+        if where.view is None and not where.paused and piece.length == 0:
+            raise Again("the server has all bytes and is not done yet")
+        return where
 
-    async def _view(self, url: str) -> FileView:
-        return decoded(await self._api.call("GET", url), FileView)
+    async def _view(self, target: Target) -> FileView:
+        return decoded(await self._api.call("GET", target.view_url), FileView)
 
 
-def _headers(piece: Piece) -> dict[str, str]:
-    headers = {"Content-Length": str(piece.length)}
-    if piece.length:  # RFC 9110 §14.4 has no way to say "no bytes": an empty file goes without a range
-        total = "*" if piece.total is None else piece.total
-        headers["Content-Range"] = f"bytes {piece.first}-{piece.first + piece.length - 1}/{total}"
+def _where(offset: int, view: FileView) -> Where:
+    return Where(offset, view.status == "paused", view if view.status == "completed" else None)
+
+
+def _headers(target: Target, piece: Piece) -> dict[str, str]:
+    headers = {
+        "Tus-Resumable": VERSION,
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(piece.length),
+        "Upload-Offset": str(piece.first),
+    }
+    if target.is_deferred and piece.total is not None:
+        headers["Upload-Length"] = str(piece.total)
     return headers
 
 
-def _offset(answer: httpx2.Response) -> int | None:
+def _offset(answer: httpx2.Response) -> int:
+    """Raises: Refused if it does not say."""
     said = answer.headers.get("Upload-Offset", "")
-    return int(said) if said.isascii() and said.isdigit() else None
+    if said.isascii() and said.isdigit():
+        return int(said)
+    raise Refused(
+        f"{answer.url} does not answer like a Penstock server (no Upload-Offset)",
+        "check the address (--to, or PENSTOCK_URL)",
+        status=answer.status_code,
+    )
 
 
 def _trouble(answer: httpx2.Response) -> Exception:
     problem = problem_of(answer)
     said = problem.detail or f"HTTP status {answer.status_code}"
-    if answer.status_code == 410:
+    if problem.code == "FILE_NOT_FOUND":
+        return Refused(said, "upload the file again", status=answer.status_code, problem=problem.code)
+    if answer.status_code == 410 and problem.code != "UPLOAD_FAILED":
         return Stopped(said)
     if answer.status_code == 423:
         return Locked(said, after_s=retry_after_s(answer))
-    if problem.code == "OFFSET_MISMATCH":
-        return Again(said, offset=_offset(answer))
-    if problem.code == "NETWORK_ERROR":  # the body broke off before it was here
+    if answer.status_code == 409 or problem.code == "NETWORK_ERROR":  # or the body broke off on its way
         return Again(said)
     return refusal(answer)

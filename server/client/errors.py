@@ -32,13 +32,12 @@ class Refused(ClientError):
 class Again(Exception):
     """A request that may do better later: the connection broke, or the server asked for time.
 
-    `offset`: how far the file is, where the answer said so. `after_s`: what the server asked for; 0: nothing.
+    `after_s`: what the server asked for; 0: nothing.
     """
 
-    def __init__(self, reason: str, *, offset: int | None = None, after_s: float = 0.0) -> None:
+    def __init__(self, reason: str, *, after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.offset = offset
         self.after_s = after_s
 
 

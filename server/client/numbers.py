@@ -53,10 +53,10 @@ class FileNumbers:
             return -1.0
         return max(self.size - self.uploaded, 0) / self.speed
 
-    def note_offset(self, offset: int, *, paused: bool) -> None:
+    def note_offset(self, offset: int, *, paused: bool | None) -> None:
         """A direct answer about this file, which is never older than what was told before it."""
         self.uploaded = max(self.uploaded, offset)
-        if paused is not self.paused:
+        if paused is not None and paused is not self.paused:
             self.set_status("paused" if paused else "uploading")
 
     def note_view(self, view: FileView) -> None:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from penstock.protocol.commands import FileSpec
-from penstock.server.client.api import Api
-from penstock.server.client.errors import ClientError
+from penstock.protocol.snapshot import FileView
+from penstock.server.client.api import Api, Registered
+from penstock.server.client.dialect import Target
+from penstock.server.client.errors import ClientError, Refused
 from penstock.server.client.numbers import FileNumbers
 from penstock.server.client.patience import patiently, reach
 from penstock.server.client.records import Record, RecordedFile
@@ -35,7 +37,7 @@ class Job(NamedTuple):
 
     source: Source
     numbers: FileNumbers
-    url: str
+    target: Target
     is_new: bool
 
 
@@ -49,10 +51,15 @@ class Plan(NamedTuple):
 
 async def begin(api: Api, sources: Sequence[Source], options: Options) -> Plan:
     """A new session. Raises: ClientError."""
-    record = await _register(api, sources, options)
+    record, registered = await _register(api, sources, options)
     jobs = [
-        Job(source, FileNumbers(file.file_id, source.name, source.size), file.upload_url, True)
-        for source, file in zip(sources, record.files, strict=True)
+        Job(
+            source,
+            FileNumbers(file.file_id, source.name, source.size),
+            Target(file.tus_url, file.upload_url, is_deferred=source.size is None),
+            is_new=True,
+        )
+        for source, file in zip(sources, registered, strict=True)
     ]
     return Plan(record, jobs, [job.numbers for job in jobs])
 
@@ -60,17 +67,31 @@ async def begin(api: Api, sources: Sequence[Source], options: Options) -> Plan:
 async def take_up(api: Api, record: Record) -> Plan:
     """What is left of a session. Raises: ClientError, also when a file is not what it was."""
     files = {file.file_id: FileNumbers(file.file_id, file.name, file.size) for file in record.files}
+    views: dict[str, FileView] = {}
     for page in await reach(partial(api.pages, record.session_id), api.url):
         for view in page.files:
             if view.file_id in files:
                 files[view.file_id].note_view(view)
+                views[view.file_id] = view
     left = [file for file in record.files if files[file.file_id].status not in ("completed", "cancelled")]
     _check_unchanged(record, left)
-    jobs = [Job(_source(file), files[file.file_id], file.upload_url, False) for file in left]
+    jobs = [
+        Job(_source(file), files[file.file_id], _target(file, views.get(file.file_id)), is_new=False)
+        for file in left
+    ]
     return Plan(record, jobs, list(files.values()))
 
 
-async def _register(api: Api, sources: Sequence[Source], options: Options) -> Record:
+def _target(file: RecordedFile, view: FileView | None) -> Target:
+    """Where the session wants a file's bytes. Raises: Refused."""
+    if view is None or not (view.tus_url and view.upload_url):
+        raise Refused(
+            f"the server names no address for {clean(file.name)}", "upload the file again", status=0
+        )
+    return Target(view.tus_url, view.upload_url, is_deferred=file.size is None)
+
+
+async def _register(api: Api, sources: Sequence[Source], options: Options) -> tuple[Record, list[Registered]]:
     """A session with all files; what they are called there is their number."""
     specs = [
         FileSpec(file_name=source.name, file_id=str(number), file_size=source.size)
@@ -86,24 +107,20 @@ async def _register(api: Api, sources: Sequence[Source], options: Options) -> Re
         registered += (await patiently(more, options.give_up_s)).files
     if several:
         await patiently(partial(api.complete, created.session_id), options.give_up_s)
-    return Record(
+    record = Record(
         session_id=created.session_id,
         watch_key=created.watch_key,
         server=api.url,
         category=options.category,
         created_at=time.time(),
-        files=[
-            _recorded(source, file.file_id, file.upload_url)
-            for source, file in zip(sources, registered, strict=True)
-        ],
+        files=[_recorded(source, file.file_id) for source, file in zip(sources, registered, strict=True)],
     )
+    return record, registered
 
 
-def _recorded(source: Source, file_id: str, url: str) -> RecordedFile:
+def _recorded(source: Source, file_id: str) -> RecordedFile:
     path, mtime_ns = (str(source.path), source.mtime_ns) if isinstance(source, FileSource) else ("", 0)
-    return RecordedFile(
-        file_id=file_id, upload_url=url, name=source.name, path=path, size=source.size, mtime_ns=mtime_ns
-    )
+    return RecordedFile(file_id=file_id, name=source.name, path=path, size=source.size, mtime_ns=mtime_ns)
 
 
 def _source(file: RecordedFile) -> FileSource:

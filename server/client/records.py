@@ -2,6 +2,7 @@
 
 `$XDG_STATE_HOME/penstock/sessions/<sessionId>.json`, readable by its owner alone: whoever has a session id
 commands the session. Written at once or not at all, so that several clients do not disturb each other.
+Where the bytes go is not remembered: the session says it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ class RecordedFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`path` is empty for standard input; `size` in bytes."""
 
     file_id: str
-    upload_url: str
     name: str
     path: str
     size: int | None

@@ -122,7 +122,7 @@ class PipeSource:
         del self._window[:behind]
         self._start = offset
         await self._fill()
-        # One byte is always held back, so that the last piece has one and can tell the total.
+        # More than a window is read before one is sent: so the last piece knows that it is the last.
         length = len(self._window) if self._ended else WINDOW_BYTES
         total = offset + length if self._ended else None
         return Piece(offset, length, total, self._chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from penstock.protocol.snapshot import FileView
-from penstock.server.client.dialect import Append, PutDialect, Where
+from penstock.server.client.dialect import Append, Target, TusDialect, Where
 from penstock.server.client.errors import Again
 from penstock.server.client.numbers import FileNumbers
 from penstock.server.client.patience import Patience
@@ -15,13 +15,13 @@ LOOK_EVERY_S = 5.0  # at a paused file: should the news of its resume be lost
 
 
 class Transfer:
-    """`url`: where the bytes go. `is_new`: the server cannot have any of them yet."""
+    """`is_new`: the server cannot have any of the bytes yet."""
 
     def __init__(
         self,
-        dialect: PutDialect,
+        dialect: TusDialect,
         source: Source,
-        url: str,
+        target: Target,
         numbers: FileNumbers,
         *,
         is_new: bool,
@@ -29,7 +29,7 @@ class Transfer:
     ) -> None:
         self._dialect = dialect
         self._source = source
-        self._url = url
+        self._target = target
         self._numbers = numbers
         self._where: Where | None = Where(0) if is_new else None
         self._seen = 0
@@ -43,24 +43,25 @@ class Transfer:
         patience = Patience(self._give_up_s)
         while True:
             try:
-                where = self._where or await self._dialect.where(self._url)
+                where = self._where or await self._dialect.where(self._target)
                 self._note(where, patience)
                 if where.view is not None:
                     return where.view
-                self._where = None  # to be asked for, should this one not say
-                if where.paused:
+                self._where = None  # to be asked for, should the next step not say
+                if self._numbers.paused:
                     await self._wait_resumed(patience)
                 else:
                     self._where = await self._append(where.offset)
             except Again as trouble:
-                self._where = None if trouble.offset is None else Where(trouble.offset)
                 await patience.wait(trouble)
 
     async def _append(self, offset: int) -> Where:
         piece = await self._source.piece(offset)
+        if self._numbers.paused:  # since a moment ago: a request would be held, and its bytes refused at last
+            return Where(offset)
         append = Append()
         with self._numbers.sending(append.set_paused):
-            return await self._dialect.append(self._url, piece, append)
+            return await self._dialect.append(self._target, piece, append)
 
     def _note(self, where: Where, patience: Patience) -> None:
         """An offset beyond any seen before is progress; connections may break as often as they like."""

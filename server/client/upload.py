@@ -12,7 +12,7 @@ import trio
 
 from penstock.server.client import keys
 from penstock.server.client.api import Api, open_api
-from penstock.server.client.dialect import PutDialect
+from penstock.server.client.dialect import TusDialect
 from penstock.server.client.display import Bars, Display, Json, Lines
 from penstock.server.client.errors import Again, ClientError, Refused, SourceError, Stopped, Unreachable
 from penstock.server.client.follow import Follower
@@ -52,7 +52,7 @@ class Upload:
         self._record, self._jobs, files = plan
         self._numbers = Numbers(files)
         self._options = options
-        self._dialect = PutDialect(api)
+        self._dialect = TusDialect(api)
         self._display: Display = Json()
         self._told_all = trio.Event()
         self._interrupted = False
@@ -107,7 +107,7 @@ class Upload:
         transfer = Transfer(
             self._dialect,
             job.source,
-            job.url,
+            job.target,
             file,
             is_new=job.is_new,
             give_up_s=self._options.give_up_s,

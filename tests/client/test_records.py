@@ -12,9 +12,7 @@ from penstock.server.client.records import FORGOTTEN_S, Record, RecordedFile, Re
 
 
 def record(session_id: str, created_at: float = 0.0) -> Record:
-    file = RecordedFile(
-        file_id="1", upload_url="/u", name="a", path="/tmp/caf\udce9", size=None, mtime_ns=2**62
-    )
+    file = RecordedFile(file_id="1", name="a", path="/tmp/caf\udce9", size=None, mtime_ns=2**62)
     return Record(
         session_id=session_id,
         watch_key="w",
