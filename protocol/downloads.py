@@ -34,6 +34,8 @@ def is_shown(kind: str) -> bool:
 def content_disposition(name: str, *, shown: bool) -> str:
     """RFC 6266: the name once in plain ASCII for old clients, and, where that loses something, in full."""
     clean = _UNSAFE.sub("_", name)
+    if clean in (".", ".."):  # a directory to whoever stores it by this name
+        clean = "_" * len(clean)
     plain = _NOT_PLAIN.sub("_", clean)
     value = f'{"inline" if shown else "attachment"}; filename="{plain}"'
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(clean, safe=_ATTR_CHARS)}"

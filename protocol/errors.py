@@ -165,6 +165,11 @@ WIRE: dict[type[GatewayError], Wire] = {
 }
 
 
+def error_named(code: str, message: str) -> GatewayError:
+    """The error of that code."""
+    return next(kind for kind, wire in WIRE.items() if wire.code == code)(message)
+
+
 def problem(error: GatewayError) -> dict[str, JSON]:
     """The RFC 9457 body of an error (`application/problem+json`), as a plain dict."""
     wire = error.wire

@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trusted_proxies: Annotated[
         tuple[str, ...],
         _about(
-            "addresses or ranges (10.0.0.0/8) of proxies whose Forwarded and X-Forwarded-For are believed"
+            "addresses or ranges (10.0.0.0/8) of proxies whose Forwarded and X-Forwarded-* are believed"
         ),
     ] = ()
     public_url: Annotated[

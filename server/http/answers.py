@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 from quart_trio.wrappers import TrioResponse
 
-from penstock.protocol.errors import GatewayError, InvalidMessage, problem
+from penstock.protocol.errors import JSON, GatewayError, InvalidMessage, problem
 
 
 class Response(TrioResponse):
@@ -23,10 +23,13 @@ def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | N
     return Response(body, status, {**NO_STORE, **(headers or {})}, content_type="application/json")
 
 
-def problem_answer(error: GatewayError, status: int | None = None) -> Response:
-    """An error as its table says, or with another status where HTTP has a better one."""
+def problem_answer(
+    error: GatewayError, status: int | None = None, members: Mapping[str, JSON] | None = None
+) -> Response:
+    """An error as its table says, or with another status where HTTP has a better one; `members` are added to
+    the problem, or replace its own."""
     status = status or error.wire.http
-    body = msgspec.json.encode({**problem(error), "status": status})
+    body = msgspec.json.encode({**problem(error), "status": status, **(members or {})})
     return Response(body, status, {**NO_STORE, **error.headers}, content_type="application/problem+json")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from email.utils import formatdate
 from types import TracebackType
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote
 
 from quart.wrappers.response import ResponseBody
 
@@ -43,28 +44,36 @@ class DownloadRoutes:
         app.add("GET", "/upload/<category>/<name>", self.download)
 
     async def download(self, request: Request, category: str, name: str) -> Response:
-        row, reader = await self._gateway.open_finished(category, name)
-        request.resources.push_async_callback(reader.aclose)
-        if reader.size != row.file_size:
-            raise ServerError("the stored file is damaged")
-        # The public id in the name is of this attempt's bytes alone: a strong validator.
-        current = Validators(f'"{name.partition("_")[0]}"', int(row.completed_at))
-        outcome = evaluate(request.headers, current)
-        headers = _headers(row.file_name, row.file_type, current)
-        if outcome is Outcome.NOT_MODIFIED:
-            return empty_answer(
-                304, {key: headers[key] for key in ("ETag", "Last-Modified", "Cache-Control")}
-            )
-        if outcome is Outcome.FAILED:
-            return http_problem(412, "If-Match: the file is another one by now")
-        try:
-            plan = _plan(_spans(request, reader.size, current), reader.size, headers)
-        except Unsatisfiable:
-            return http_problem(
-                416, f"Range: the file has {reader.size} bytes", {"Content-Range": f"bytes */{reader.size}"}
-            )
-        body = _FileBody(reader, () if request.method == "HEAD" else plan.parts)
-        return Response(body, plan.status, plan.headers)
+        return await _answer(self._gateway, request, category, name)
+
+
+async def answer_finished(gateway: Gateway, request: Request, upload_path: str) -> Response:
+    """A finished file at another address than its own, its `uploadPath`. Raises: FileNotFound."""
+    category, name = unquote(upload_path).removeprefix("/upload/").split("/", 1)
+    return await _answer(gateway, request, category, name)
+
+
+async def _answer(gateway: Gateway, request: Request, category: str, name: str) -> Response:
+    row, reader = await gateway.open_finished(category, name)
+    request.resources.push_async_callback(reader.aclose)
+    if reader.size != row.file_size:
+        raise ServerError("the stored file is damaged")
+    # The public id in the name is of this attempt's bytes alone: a strong validator.
+    current = Validators(f'"{name.partition("_")[0]}"', int(row.completed_at))
+    outcome = evaluate(request.headers, current)
+    headers = _headers(row.file_name, row.file_type, current)
+    if outcome is Outcome.NOT_MODIFIED:
+        return empty_answer(304, {key: headers[key] for key in ("ETag", "Last-Modified", "Cache-Control")})
+    if outcome is Outcome.FAILED:
+        return http_problem(412, "If-Match: the file is another one by now")
+    try:
+        plan = _plan(_spans(request, reader.size, current), reader.size, headers)
+    except Unsatisfiable:
+        return http_problem(
+            416, f"Range: the file has {reader.size} bytes", {"Content-Range": f"bytes */{reader.size}"}
+        )
+    body = _FileBody(reader, () if request.method == "HEAD" else plan.parts)
+    return Response(body, plan.status, plan.headers)
 
 
 def _headers(file_name: str, file_type: str, current: Validators) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the routes read from a request: who asks, JSON bodies, idempotency keys, the language."""
+"""What the routes read from a request: who asks, JSON bodies, their size, idempotency keys, the language."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def actor_of(request: Request) -> Actor:
 def language_of(request: Request) -> str:
     """From `?lang=`, else from `Accept-Language`."""
     return choose_language(request.args.get("lang") or request.headers.get("Accept-Language", ""))
+
+
+def announced_bytes(request: Request) -> int | None:
+    """The size of the request's body as its head tells it; None where only its end will."""
+    if request.content_length is not None or "Transfer-Encoding" in request.headers:
+        return request.content_length
+    return 0 if request.http_version.startswith("1") else None  # no framing is no body, RFC 9112 §6.3
 
 
 async def read_json(request: Request, settings: Settings) -> object:
@@ -70,13 +77,14 @@ async def read_struct(
 ) -> tuple[T, IdempotencyKey | None]:
     """A JSON body as the wanted type, and the request's Idempotency-Key if it has one."""
     value = await read_json(request, settings)
-    return convert(value, wanted), _idempotency_key(request, value)
+    return convert(value, wanted), idempotency_key(request, value)
 
 
-def _idempotency_key(request: Request, value: object) -> IdempotencyKey | None:
+def idempotency_key(request: Request, value: object) -> IdempotencyKey | None:
+    """The request's Idempotency-Key if it has one; `value` is what makes it the same request, as JSON."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    scope = f"{actor_of(request).subject} {request.method} {request.path}"
+    scope = f"{actor_of(request).subject} {request.method} {request.path.rstrip('/')}"
     canonical = msgspec.json.encode(value, order="sorted")
     return IdempotencyKey(scope, key, hashlib.sha256(canonical).hexdigest())

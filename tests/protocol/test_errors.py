@@ -8,7 +8,16 @@ import msgspec
 import pytest
 
 from penstock.protocol import errors
-from penstock.protocol.errors import WIRE, GatewayError, OffsetMismatch, UploadLocked, described, problem
+from penstock.protocol.errors import (
+    WIRE,
+    ChecksumMismatch,
+    GatewayError,
+    OffsetMismatch,
+    UploadLocked,
+    described,
+    error_named,
+    problem,
+)
 
 # code, number on the envelope, HTTP status: written down apart from the code.
 TABLE = """
@@ -42,17 +51,12 @@ SESSION_TIMEOUT           3002  500
 ROWS = {code: (int(number), int(status)) for code, number, status in map(str.split, TABLE.split("\n")[1:-1])}
 
 
-def descendants(kind: type[GatewayError]) -> set[type[GatewayError]]:
-    found = set(kind.__subclasses__())
-    return found.union(*map(descendants, found))
-
-
 def made(kind: type[GatewayError]) -> GatewayError:
     return OffsetMismatch("text", offset=7) if kind is OffsetMismatch else kind("text")
 
 
 def test_no_type_is_missing_from_the_table_and_none_is_made_up() -> None:
-    ours = {kind for kind in descendants(GatewayError) if kind.__module__ == errors.__name__}
+    ours = {kind for kind in GatewayError.__subclasses__() if kind.__module__ == errors.__name__}
     assert ours == set(WIRE)
 
 
@@ -111,3 +115,9 @@ def test_a_finer_type_looks_like_the_one_it_refines() -> None:
     class Finer(UploadLocked): ...
 
     assert Finer("text").wire == WIRE[UploadLocked]
+
+
+def test_an_error_by_its_name() -> None:
+    error = error_named("CHECKSUM_MISMATCH", "other bytes")
+    assert type(error) is ChecksumMismatch
+    assert described(error) == {"code": "CHECKSUM_MISMATCH", "message": "other bytes"}

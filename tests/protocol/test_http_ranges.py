@@ -113,6 +113,12 @@ def test_a_disposition_is_one_ascii_header_line(name: str) -> None:
     told = unquote(found[2]) if found[2] else found[1]
     assert len(told) == len(name)
     assert not set(told) & set("/\\\r\n\0")
+    assert told not in (".", "..")
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_disposition_names_no_directory(name: str) -> None:
+    assert set(re.findall('="([^"]*)"', content_disposition(name, shown=False))[0]) == {"_"}
 
 
 @pytest.mark.parametrize(
