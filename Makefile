@@ -14,7 +14,7 @@ SOURCES = $(shell find server storage protocol tests -name '*.py')
 ASYNC_RULES := ASYNC102,ASYNC119,ASYNC120,ASYNC900,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check soak crash bench docs clean
+.PHONY: help setup serve test check soak crash interop bench docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ soak: setup ## full-size acceptance tests: big files, pauses, cancels, a crowd; 
 
 crash: setup ## full-size crash tests: kill -9 in mid-upload, again and again; ARGS as for test
 	@$(FULL_SIZE) tests/faults/test_crash.py $(ARGS)
+
+interop: setup ## full-size tests with clients that are not ours, over networks that break; ARGS as for test
+	@$(FULL_SIZE) tests/interop tests/faults/test_tus_through_faults.py $(ARGS)
 
 bench: setup ## measure uploads against express + multer; options: make bench ARGS="one --rounds 9"
 	@$(RUN) -m bench $(ARGS)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
-from bench.contestants import CONTESTANTS, Contestant, NotHere
+from bench.contestants import CONTESTANTS, Contestant
 from bench.machine import this_machine
 from bench.measure import measure
+from bench.npm import NotHere
 from bench.place import run_directory
 from bench.report import Run, markdown, write
 from bench.workloads import many_uploads, one_upload, small_files

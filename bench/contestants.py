@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 import sysconfig
 from abc import ABC, abstractmethod
@@ -13,6 +11,8 @@ from enum import StrEnum
 from http.client import HTTPConnection
 from pathlib import Path
 
+from bench import npm
+
 HERE = Path(__file__).parent
 EXPRESS = HERE / "servers" / "express_multer"
 
@@ -20,10 +20,6 @@ EXPRESS = HERE / "servers" / "express_multer"
 class Dialect(StrEnum):
     PUT = "PUT"
     FORM = "form"
-
-
-class NotHere(Exception):
-    """A contestant cannot take part on this machine; the message says what is missing."""
 
 
 class Contestant(ABC):
@@ -95,25 +91,7 @@ class Express(Contestant):
         return ["node", str(EXPRESS / "server.js"), str(directory)]
 
     def prepare(self) -> None:
-        missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-        if missing:
-            raise NotHere(f"{' and '.join(missing)} not installed (apt-get install nodejs npm)")
-        if not _is_installed():
-            _install()
-
-
-def _is_installed() -> bool:
-    """npm writes its own lock last: it is newer than ours when everything ours names is there."""
-    theirs, ours = EXPRESS / "node_modules" / ".package-lock.json", EXPRESS / "package-lock.json"
-    return theirs.exists() and theirs.stat().st_mtime >= ours.stat().st_mtime
-
-
-def _install() -> None:
-    done = subprocess.run(
-        ["npm", "ci"], cwd=EXPRESS, capture_output=True, text=True, timeout=300, check=False
-    )
-    if done.returncode:
-        raise NotHere(f"npm ci failed in {EXPRESS}: {done.stderr.strip()[-500:]}")
+        npm.install(EXPRESS)
 
 
 # In the order of a round. The first three promise nothing about a power cut, the last two do.

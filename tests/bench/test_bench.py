@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.contestants import Express, NotHere
+from bench.contestants import Express
+from bench.npm import NotHere
 
 TINY = (
     *("--rounds", "1", "--one-size", "1MiB", "--many-count", "3", "--many-size", "256KiB"),
