@@ -22,9 +22,14 @@ _WATCH_KEY = re.compile(r"w_[0-9a-f]{40}")
 _UNSAFE = re.compile(r"[^\w.()+,=@-]", re.UNICODE)
 
 
+def is_file_id(text: str) -> bool:
+    """Whether a client may call a file that."""
+    return _FILE_ID.fullmatch(text) is not None
+
+
 def check_file_id(file_id: str, field: str = "fileId") -> str:
     """The id as it is. Raises: InvalidMessage."""
-    if not _FILE_ID.fullmatch(file_id):
+    if not is_file_id(file_id):
         raise InvalidMessage(f"{field}: 1 to 128 of A-Z a-z 0-9 . _ - are allowed")
     return file_id
 

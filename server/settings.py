@@ -47,9 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     trusted_proxies: Annotated[
         tuple[str, ...],
-        _about(
-            "addresses or ranges (10.0.0.0/8) of proxies whose Forwarded and X-Forwarded-* are believed"
-        ),
+        _about("addresses or ranges (10.0.0.0/8) of proxies whose Forwarded and X-Forwarded-* are believed"),
     ] = ()
     public_url: Annotated[
         str, _about("how clients reach the gateway; empty: as a trusted proxy says, else URLs are relative")

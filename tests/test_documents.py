@@ -13,7 +13,14 @@ import pytest
 from tests.running import PATIENCE_S, PENSTOCK, serving
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "README.zh.md", "docs/rest.md", "docs/rest.zh.md"]
+PAGES = [
+    "README.md",
+    "README.zh.md",
+    "docs/rest.md",
+    "docs/rest.zh.md",
+    "docs/resumable.md",
+    "docs/resumable.zh.md",
+]
 
 
 @pytest.mark.acceptance

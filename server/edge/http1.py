@@ -22,7 +22,7 @@ from penstock.server.edge.websocket import WebSocket
 from penstock.server.peer import PeerGone
 from penstock.server.settings import KIB, Settings
 
-MAX_HEAD_BYTES = 32 * KIB  # the largest head in use is tus's `Upload-Concat: final` with hundreds of URLs
+MAX_HEAD_BYTES = 64 * KIB  # the largest head in use is tus's `Upload-Concat: final` with hundreds of URLs
 _PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"
 
 
@@ -138,6 +138,8 @@ def _accepted(
 ) -> h11.Request | Handshake | Http2Start:
     """Decide what a head starts. Raises: `Refused`."""
     names = {name for name, _ in request.headers}
+    if _size_bytes(request) > MAX_HEAD_BYTES:  # the parser looks only at what came in several pieces
+        raise Refused(431, f"a head has at most {MAX_HEAD_BYTES} bytes")
     trailing, _ = parser.trailing_data
     if settings.h2c and request.method == b"PRI" and request.http_version == b"2.0":
         return Http2Start(b"", _PREFACE_HEAD + trailing, None)
@@ -155,6 +157,10 @@ def _accepted(
     if settings.h2c and bodiless and upgrades_to(request, b"h2c"):  # with a body it may stay HTTP/1.1
         return Http2Start(_switch_to_h2c(parser), trailing, request)
     return request
+
+
+def _size_bytes(request: h11.Request) -> int:
+    return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
 
 
 def _switch_to_h2c(parser: h11.Connection) -> bytes:

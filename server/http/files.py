@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from penstock.protocol.commands import UploadCancel
 from penstock.protocol.content_range import parse_content_range
-from penstock.protocol.errors import InvalidMessage
+from penstock.protocol.errors import FileNotFound, InvalidMessage
+from penstock.protocol.names import is_file_id
 from penstock.server.http.answers import Response, empty_answer, json_answer
 from penstock.server.http.application import Application, Request
 from penstock.server.http.content_digest import content_digest
@@ -29,6 +30,7 @@ class FileRoutes:
 
     async def put(self, request: Request, sid: str, fid: str) -> Response:
         """All of the file, or with `Content-Range` the part that comes next."""
+        _check_listed(fid)
         actor, claim = actor_of(request), _claim(request)
         async with self._gateway.append(actor, sid, fid, claim) as transfer:
             await transfer.pump(_measured(request.incoming.body(), claim))
@@ -38,6 +40,7 @@ class FileRoutes:
         return json_answer(view, 202, {"Upload-Offset": str(view.durable_bytes)})
 
     async def show(self, request: Request, sid: str, fid: str) -> Response:
+        _check_listed(fid)
         if request.method == "HEAD":
             return await self.head(request, sid, fid)
         return json_answer(await self._gateway.file(actor_of(request), sid, fid))
@@ -57,6 +60,12 @@ class FileRoutes:
     async def cancel(self, request: Request, sid: str, fid: str) -> Response:
         await self._gateway.command(actor_of(request), UploadCancel(session_id=sid, file_id=fid))
         return empty_answer()
+
+
+def _check_listed(fid: str) -> None:
+    """A partial's id is no client's: it has its upload URL, and none here. Raises: FileNotFound."""
+    if not is_file_id(fid):
+        raise FileNotFound("fileId: there is no such file in this session")
 
 
 def _claim(request: Request) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from penstock.protocol.forwarded import Front, seen_by_client
@@ -37,14 +38,17 @@ class Locations:
         scheme, host, prefix = self._front(request)
         return f"{scheme}://{host}{prefix}" if scheme and host else prefix
 
-    def answers_for(self, request: Request, authority: str) -> bool:
-        """Whether a URL with this authority can be ours. Schemes do not count: TLS may end before us."""
-        wanted = _authority(authority)
-        if wanted is None:
-            return False
+    def answers_for(self, request: Request) -> Callable[[str], bool]:
+        """Whether a URL with an authority can be ours. Schemes do not count: TLS may end before us."""
         front = self._front(request).host or ""
-        ours = (request.headers.get("Host", ""), urlsplit(self._public).netloc, front)
-        return wanted[0] in self._hosts or wanted in map(_authority, ours)
+        said = (request.headers.get("Host", ""), urlsplit(self._public).netloc, front)
+        ours = {_authority(text) for text in said} - {None}
+
+        def is_ours(authority: str) -> bool:
+            wanted = _authority(authority)
+            return wanted is not None and (wanted[0] in self._hosts or wanted in ours)
+
+        return is_ours
 
     def _front(self, request: Request) -> Front:
         if not self._is_trusted(request.remote_addr or ""):

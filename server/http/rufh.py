@@ -115,6 +115,7 @@ class DraftRoutes:
         report = await self._report(call, place)
         if not report.complete:
             raise _incomplete(report)
+        view = msgspec.structs.replace(view, upload_url=msgspec.UNSET)  # it would tell the session's id
         location = {"Location": self._locations.url(call.request, place.upload_id)}
         standing = call.standing(report.offset, complete=True)
         return json_answer(view, 201, {**standing, **location, **_digest(report)})
@@ -239,6 +240,7 @@ def _claim(call: Call, offset: int, said: Creation | Append) -> Claim:
         offset,
         call.body_bytes,
         said.length,
+        length_field="Upload-Length",
         ends_file=said.complete,
         stays_open=not said.complete,
         clips=call.dialect.clips,

@@ -59,7 +59,7 @@ class TusCreation:
                 "Upload-Concat: a final upload is made of its parts; it takes no bytes"
             )
         concat = wanted.concat or ""
-        parts = parts_of(concat, lambda authority: self._locations.answers_for(request, authority))
+        parts = parts_of(concat, self._locations.answers_for(request))
         return await self._gateway.concatenation.run(actor_of(request), _new_upload(wanted), concat, parts)
 
     async def _fill(self, request: Request, made: Made, data: Data | None) -> tuple[int, float | None]:

@@ -87,8 +87,7 @@ class Admission:
         file.held.add(visit)
         try:
             with visit.fresh_scope():
-                if claim.length is not None and file.row.file_size is None:
-                    await self._space.check(claim.length - file.durable)
+                await self._space.check(_unreserved_bytes(file, claim))
                 while not await self._try(visit, claim):
                     pass
         finally:
@@ -106,10 +105,13 @@ class Admission:
     async def begin(self, visit: Append, claim: Claim) -> None:
         """The first byte is here: start the file (or its new attempt) before anything of it is stored.
 
-        Commits what recovery needs to know; hard where a digest makes the floor. Raises: StoreError.
+        Commits what recovery needs to know; hard where a digest makes the floor, or old bytes go. Raises:
+        StoreError; the refusal, if a partial's file has ended since it was let in.
         """
         session, file = visit.session, visit.file
         row = file.row
+        if file.whole is not None:
+            _check_not_over(session, file.whole, claim)
         old_key = row.blob_key if needs_restart(file, claim) else None
         if old_key is not None:
             session.restart(file)
@@ -123,9 +125,8 @@ class Admission:
             row.started_at = session.now() if first else row.started_at
             self._note_terms(visit, claim)
         told = first and not row.is_partial
-        await session.record(
-            [file], [partial(facts.started, file)] if told else [], hard=row.floor is not None
-        )
+        hard = row.floor is not None or old_key is not None  # else a power cut takes us back to the old bytes
+        await session.record([file], [partial(facts.started, file)] if told else [], hard=hard)
         if old_key is not None:
             with trio.CancelScope(shield=True):  # no row knows it any more; it waits for the disk only
                 await self._blobs.delete(old_key)
@@ -178,8 +179,11 @@ class Admission:
     async def _take_over(self, file: LiveFile, holder: Append, claim: Claim) -> None:
         """The holder is stopped only for a newcomer that can go on from where it stands."""
         session = holder.session
+        if claim.assembles and claim.offset is not None:
+            raise _mismatch(file, claim.offset)  # who puts the same file together needs no second one
         if claim.offset is None or file.row.state is State.FINISHING:
             raise locked(session, file)
+        _check_state(session, file, claim)
         if not file.durable <= claim.offset <= file.received:
             raise _mismatch(file, claim.offset)
         _check_claim(session, file, claim)  # who is refused anyway must not disturb the holder
@@ -223,6 +227,14 @@ def binding_length(file: LiveFile, claim: Claim) -> int | None:
     return None if free else file.row.file_size
 
 
+def _unreserved_bytes(file: LiveFile, claim: Claim) -> int:
+    """How many more bytes than are stored or reserved this claim declares the file to have."""
+    declared = claim.length
+    if declared is None and claim.offset is None and claim.ends_file:
+        declared = claim.body_bytes
+    return (declared or 0) - file.received - file.reserved_bytes
+
+
 def stopped(session: LiveSession, file: LiveFile, reason: StopReason) -> GatewayError:
     """What the request of a stopped append is answered."""
     if reason is StopReason.CANCELLED:
@@ -252,9 +264,9 @@ def _busy(text: str) -> ServerBusy:
 
 def is_held(session: LiveSession, file: LiveFile) -> bool:
     """Whether a pause keeps bytes from it."""
-    state = file.judged.row.state
-    too_far = state in (State.FINISHING, State.COMPLETED, State.CANCELLED)
-    return state is State.PAUSED or (session.latched(file) and not too_far)
+    if {file.row.state, file.judged.row.state} & {State.FINISHING, State.COMPLETED, State.CANCELLED}:
+        return False  # too far: it is refused for that
+    return file.judged.row.state is State.PAUSED or session.latched(file)
 
 
 def _mismatch(file: LiveFile, offset: int) -> OffsetMismatch:
@@ -272,17 +284,21 @@ def _check_claim(session: LiveSession, file: LiveFile, claim: Claim) -> None:
 
 
 def _check_state(session: LiveSession, file: LiveFile, claim: Claim) -> None:
-    row = file.row
     if file.whole is not None:
-        _check_state(session, file.whole, claim)
+        _check_not_over(session, file.whole, claim)
+    _check_not_over(session, file, claim)
+    if file.row.is_final and not claim.assembles:
+        raise InsufficientPermissions("the file is put together from partial uploads; send bytes to those")
+
+
+def _check_not_over(session: LiveSession, file: LiveFile, claim: Claim) -> None:
+    row = file.row
     if row.state is State.COMPLETED:
         raise UploadAlreadyCompleted("the file is complete; register another one to upload again")
     if row.state is State.CANCELLED:
         raise UploadCancelled("the upload was cancelled; register the file again")
     if row.state is State.FINISHING:
         raise locked(session, file)
-    if row.is_final and not claim.assembles:
-        raise InsufficientPermissions("the file is put together from partial uploads; send bytes to those")
     if row.state is State.FAILED and claim.offset is not None and not row.resumable_after_failure:
         raise UploadFailed(f"the file failed ({row.error_message}); send all of it again, without an offset")
 
@@ -302,7 +318,8 @@ def _check_length(session: LiveSession, file: LiveFile, claim: Claim) -> int | N
     if length is None and claim.ends_file and claim.offset is None:
         length = claim.body_bytes
     limit = session.settings.max_file_bytes
-    if limit and (length or claim.body_bytes or 0) > limit:
+    end = length or (claim.offset or 0) + (claim.body_bytes or 0)
+    if limit and end > limit:
         raise FileSizeExceeded(f"at most {limit} bytes are allowed", details={"maxFileBytes": limit})
     return length
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from penstock.protocol.errors import GatewayError
 from penstock.server.peer import Body, BodyBroken
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.sink import Filled, Sink
@@ -147,19 +148,20 @@ class Append:
     async def run(self, body: Body, writer: BlobWriter, limit: int | None) -> None:
         """Take the body's bytes until its end, a stop, or a break.
 
-        Raises: BodyBroken; Overrun; StoreError. On a stop it returns, see `stop_reason`.
+        Raises: BodyBroken; Overrun; StoreError; what `on_first_byte` does. On a stop it returns, see
+        `stop_reason`.
         """
         self.sink.writer = writer
         self._limit = limit
         self.last_byte_at = trio.current_time()  # it may have been held before
-        broken: BodyBroken | Overrun | None = None
+        broken: BodyBroken | Overrun | GatewayError | None = None
         with self.fresh_scope():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._store)
                 try:
                     await self._read(body)
-                except (BodyBroken, Overrun) as error:
-                    broken = error
+                except (BodyBroken, Overrun, GatewayError) as error:
+                    broken = error  # as it is, not in the nursery's group
                 except StoreError as error:
                     self.fault = error
                 finally:

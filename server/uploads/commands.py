@@ -20,6 +20,7 @@ from penstock.protocol.commands import (
 from penstock.protocol.decoding import to_builtins
 from penstock.protocol.errors import (
     FileNotFound,
+    GatewayError,
     InsufficientPermissions,
     InvalidMessage,
     UploadAlreadyCompleted,
@@ -52,7 +53,7 @@ class Commands:
         """Admit files: all or nothing."""
         if command.category != session.row.category:
             raise InvalidMessage(f"category: the session's category is {session.row.category!r}")
-        files = [find_file(session, file_id) for file_id in dict.fromkeys(command.file_ids)]
+        files = [find_listed(session, file_id) for file_id in dict.fromkeys(command.file_ids)]
         for file in files:
             await self._recovery.touch(session, file)
         async with session.lock:
@@ -81,7 +82,7 @@ class Commands:
                 with session.changing(file):
                     file.row.started_at = session.now()
                 makers.append(partial(facts.started, file))
-        await session.record(files, makers)
+        await session.record(files, makers, hard=bool(old_keys))
         for key in old_keys:
             await self._blobs.delete(key)
 
@@ -89,7 +90,7 @@ class Commands:
 
     async def progress(self, session: LiveSession, command: UploadProgressCommand) -> Answer:
         """The server's numbers for the asker alone, or the client's own view noted."""
-        file = find_file(session, command.file_id)
+        file = find_listed(session, command.file_id)
         if command.progress is None:
             event = facts.progress(session, file, session.stamp())
             return {"fileId": file.file_id, "progress": to_builtins(event)}
@@ -106,14 +107,22 @@ class Commands:
         if command.file_id is None:
             async with session.lock:
                 return await self._pause_session(session)
-        file = find_file(session, command.file_id)
+        file = find_listed(session, command.file_id)
         await self._recovery.touch(session, file)
         async with session.lock:
             advance(file.row.state, Input.PAUSE, file.circumstances())  # refused before it holds anything up
             await self._quiet([file, *file.parts])
-            changed = session.move(file, Input.PAUSE)
+            changed = self._pause_quiet(session, file)
             await self._tell_pauses(session, [file] if changed else [])
             return _numbers(session, file)
+
+    def _pause_quiet(self, session: LiveSession, file: LiveFile) -> bool:
+        try:
+            return session.move(file, Input.PAUSE)
+        except GatewayError:  # its last byte was taken meanwhile: too late, for its partials as well
+            if not session.latched(file):
+                _open_gates(file.parts)
+            raise
 
     async def _pause_session(self, session: LiveSession) -> Answer:
         _refuse_if_all_ended(session, "pause")
@@ -155,7 +164,7 @@ class Commands:
         if command.file_id is None:
             async with session.lock:
                 return await self._resume_session(session)
-        file = find_file(session, command.file_id)
+        file = find_listed(session, command.file_id)
         await self._recovery.touch(session, file)
         async with session.lock:
             held = file.row.state is State.PAUSED or session.latched(file)
@@ -174,9 +183,7 @@ class Commands:
             file.row.exempt = False
         paused = [file for file in session.files.values() if file.row.state is State.PAUSED]
         await self._lift(session, paused, silent=exempt, latch=latched and not paused)
-        for file in session.all_files:
-            if file.append is not None:  # a failed file's new attempt was held without being paused
-                file.append.open_gate()
+        _open_gates(session.all_files)  # a failed file's new attempt was held without being paused
         return _session_numbers(session, paused)
 
     async def _lift(
@@ -197,9 +204,8 @@ class Commands:
             makers = [partial(facts.session_progress, session, fact=True)]
         rows = {file.file_id: file for file in (*files, *silent)}
         await session.record([*rows.values()], makers)
-        for one in [one for file in files for one in (file, *file.parts)]:
-            if one.append is not None:
-                one.append.open_gate()
+        for file in files:
+            _open_gates([file, *file.parts])
         session.changed.unpark_all()
 
     # Cancel
@@ -212,10 +218,10 @@ class Commands:
             files = [file for file in session.all_files if not file.ended or file.visitors]
             await self.cancel_files(session, files, reason, whole_session=True)
             return _session_numbers(session, files)
-        file = find_file(session, command.file_id)
+        file = find_listed(session, command.file_id)
         if file.row.state is State.COMPLETED:
             raise UploadAlreadyCompleted("the file is complete and can no longer be cancelled")
-        await self.cancel_files(session, [file, *file.parts], reason)
+        await self.cancel_files(session, [file], reason)
         return _numbers(session, file)
 
     async def terminate(self, session: LiveSession, file: LiveFile) -> None:
@@ -227,7 +233,7 @@ class Commands:
         if row.state is State.CANCELLED or row.removed:
             raise UploadCancelled("the upload is gone already")
         if row.state is not State.COMPLETED:
-            await self.cancel_files(session, [file, *file.parts], "terminated", removed=True)
+            await self.cancel_files(session, [file], "terminated", removed=True)
             return
         if not session.settings.terminate_finished:
             raise InsufficientPermissions("the file is finished, and finished files are not removed here")
@@ -246,7 +252,8 @@ class Commands:
         whole_session: bool = False,
         removed: bool = False,
     ) -> None:
-        """Cancel what can still be cancelled of these. `removed`: they are gone at once, see `FileRow`.
+        """Cancel what can still be cancelled of these, and their partials. `removed`: they are gone at once,
+        see `FileRow`.
 
         Raises: UploadLocked or UploadAlreadyCompleted when one was meant and it got too far; StoreError.
         """
@@ -260,11 +267,12 @@ class Commands:
                 for visit in visits:
                     visit.stop(StopReason.CANCELLED)
                 await visits[0].done.wait()
+            files = _with_parts(files)  # some may have come while we waited
             makers: list[FactMaker] = []
             for file in files:
                 uploaded_bytes = file.durable
                 changed = self._cancel_one(session, file, alone=not whole_session)
-                file.row.removed |= removed
+                file.row.removed |= removed and file.row.state in (State.CANCELLED, State.FAILED)
                 if changed and not file.row.is_partial:
                     makers.append(partial(facts.cancelled, file, reason, uploaded_bytes))
             if whole_session:
@@ -290,16 +298,34 @@ class Commands:
         return changed
 
 
+def find_listed(session: LiveSession, file_id: str) -> LiveFile:
+    """A file that others than its own client may know of: no partial. Raises: FileNotFound."""
+    file = session.files.get(file_id)
+    if file is None:
+        raise FileNotFound("fileId: there is no such file in this session")
+    return file
+
+
 def find_file(session: LiveSession, file_id: str) -> LiveFile:
-    """Raises: FileNotFound."""
+    """A file or a partial. Raises: FileNotFound."""
     file = session.find(file_id)
     if file is None:
         raise FileNotFound("fileId: there is no such file in this session")
     return file
 
 
+def _with_parts(files: Sequence[LiveFile]) -> list[LiveFile]:
+    return list(dict.fromkeys(one for file in files for one in (file, *file.parts)))
+
+
 def _visitors(files: Sequence[LiveFile]) -> list[Append]:
-    return [visit for file in files for visit in file.visitors]
+    return [visit for file in _with_parts(files) for visit in file.visitors]
+
+
+def _open_gates(files: Sequence[LiveFile]) -> None:
+    for file in files:
+        if file.append is not None:
+            file.append.open_gate()
 
 
 def _can_pause(file: LiveFile) -> bool:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import trio
 
-from penstock.protocol.errors import FileNotFound, FileSizeExceeded, InvalidMessage
+from penstock.protocol.errors import (
+    FileNotFound,
+    FileSizeExceeded,
+    InvalidMessage,
+    OffsetMismatch,
+    SessionNotFound,
+    UploadAlreadyCompleted,
+)
 from penstock.protocol.lifecycle import State
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import Actor
@@ -18,7 +26,7 @@ from penstock.server.uploads.commands import Commands, find_file
 from penstock.server.uploads.idempotency import Answers, IdempotencyKey
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.registry import Registry
-from penstock.server.uploads.resources import Appending, Made, NewUpload, Place, Resources, answered
+from penstock.server.uploads.resources import Appending, Made, NewUpload, Place, Resources
 from penstock.server.uploads.space import Space
 from penstock.storage.blobs.base import BlobStore
 from penstock.storage.state.base import AnswerRow
@@ -60,14 +68,17 @@ class Concatenation:
         missing, unfinished or none; FileSizeExceeded when too much would have to be copied.
         """
         self._admission.refuse_if_closed()
-        pieces = [await self._piece(actor, upload_id) for upload_id in upload_ids]
-        place = await self._final(actor, wanted, concat, upload_ids, pieces)
-        await self._assemble(actor, place, pieces)
+        wanted = msgspec.structs.replace(wanted, upload_concat=concat, partial=False)
+        place = await self._final(actor, wanted, upload_ids)
+        await self._assemble(actor, place, concat, upload_ids)
         if not self._settings.keep_partials:
             for upload_id in dict.fromkeys(upload_ids):
                 await self._drop_partial(actor, upload_id)
         session = await self._registry.writable(actor, place.session_id)
         return Made(place, find_file(session, place.file_id).durable, None, fresh=False)
+
+    async def _pieces(self, actor: Actor, upload_ids: Sequence[str]) -> list[Piece]:
+        return [await self._piece(actor, upload_id) for upload_id in upload_ids]
 
     async def _piece(self, actor: Actor, upload_id: str) -> Piece:
         try:
@@ -75,7 +86,7 @@ class Concatenation:
             session = await self._registry.writable(actor, place.session_id)
             partial = find_file(session, place.file_id)
             await self._recovery.touch(session, partial)
-        except FileNotFound:
+        except (FileNotFound, SessionNotFound):
             raise InvalidMessage(f"Upload-Concat: there is no upload {upload_id}") from None
         row = partial.row
         if not row.is_partial or partial.ended:
@@ -85,34 +96,23 @@ class Concatenation:
         session.note_activity()  # it must not expire while it is copied
         return Piece(row.blob_key, 0, row.file_size)
 
-    async def _final(
-        self,
-        actor: Actor,
-        wanted: NewUpload,
-        concat: str,
-        upload_ids: Sequence[str],
-        pieces: Sequence[Piece],
-    ) -> Place:
+    async def _final(self, actor: Actor, wanted: NewUpload, upload_ids: Sequence[str]) -> Place:
         """The upload of this list of partials: made now, or by an earlier request for the same."""
         what = repr((list(upload_ids), wanted.upload_metadata))
         name = hashlib.sha256(what.encode()).hexdigest()
         key = IdempotencyKey(f"{actor.subject} concatenation", name, name)
         async with self._answers.claim(key) as first:
-            living = await self._living(actor, first) if first is not None else None
+            living = await self._living(actor, first, wanted) if first is not None else None
             if living is not None:
                 return living
+            pieces = await self._pieces(actor, upload_ids)
             copied = bytes_to_copy(pieces, await self._blobs.sharing_block())
             self._check_copy(copied)
             await self._space.check(copied)
-            length = sum(piece.count_bytes for piece in pieces)
-            wanted = msgspec.structs.replace(wanted, length=length, partial=False)
+            wanted = msgspec.structs.replace(wanted, length=sum(piece.count_bytes for piece in pieces))
             with trio.CancelScope(shield=True):  # waits for the disk only
-                place = (await self._resources.make(actor, wanted, None)).place
-                session = await self._registry.writable(actor, place.session_id)
-                file = find_file(session, place.file_id)
-                file.row.upload_concat = concat
-                await session.record([file], extra=answered(place, key, session.now()), hard=True)
-            return place
+                made = await self._resources.make(actor, wanted, key)
+            return made.place
         raise AssertionError("a shield is not cancelled")
 
     def _check_copy(self, copied_bytes: int) -> None:
@@ -124,30 +124,39 @@ class Concatenation:
                 details={"maxConcatCopyBytes": most},
             )
 
-    async def _living(self, actor: Actor, first: AnswerRow) -> Place | None:
+    async def _living(self, actor: Actor, first: AnswerRow, wanted: NewUpload) -> Place | None:
         place = msgspec.json.decode(first.body, type=Place)
         session = await self._registry.writable(actor, place.session_id)
         row = find_file(session, place.file_id).row
         gone = row.state in (State.CANCELLED, State.FAILED) or row.removed
-        return None if gone else place
+        given_up = row.upload_concat != wanted.upload_concat  # the file was begun anew, as something else
+        return None if gone or given_up else place
 
-    async def _assemble(self, actor: Actor, place: Place, pieces: Sequence[Piece]) -> None:
+    async def _assemble(self, actor: Actor, place: Place, concat: str, upload_ids: Sequence[str]) -> None:
         while True:
             session = await self._registry.writable(actor, place.session_id)
             file = find_file(session, place.file_id)
             await self._recovery.touch(session, file)
+            if file.row.upload_concat != concat:
+                raise InvalidMessage("Upload-Concat: meanwhile the file was begun anew from something else")
             if file.row.state is State.COMPLETED:
                 return
             if file.append is not None:
                 await file.append.done.wait()  # somebody else is at it
                 continue
+            pieces = await self._pieces(actor, upload_ids)
             claim = Claim(file.durable, None, assembles=True)
-            async with self._append(actor, place.session_id, place.file_id, claim) as transfer:
-                await transfer.assemble(pieces)
+            with suppress(OffsetMismatch, UploadAlreadyCompleted):  # somebody else was let in before
+                async with self._append(actor, place.session_id, place.file_id, claim) as transfer:
+                    if transfer.file.row.upload_concat == concat:  # it may have been held
+                        await transfer.assemble(pieces)
 
     async def _drop_partial(self, actor: Actor, upload_id: str) -> None:
-        place = await self._resources.find(actor, upload_id)
-        session = await self._registry.writable(actor, place.session_id)
+        try:
+            place = await self._resources.find(actor, upload_id)
+            session = await self._registry.writable(actor, place.session_id)
+        except (FileNotFound, SessionNotFound):
+            return  # an earlier request did it, or it has expired
         partial = find_file(session, place.file_id)
         with trio.CancelScope(shield=True), session.in_use():
             if not partial.ended:

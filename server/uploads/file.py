@@ -27,6 +27,7 @@ class LiveFile:
         "parts",
         "published",
         "received",
+        "recorded",
         "recovered",
         "reserved_in_store",
         "row",
@@ -44,7 +45,8 @@ class LiveFile:
         self.received = self.durable
         self.recovered = False
         self.published = False  # finishing has begun to put it into its place: too late to cancel
-        self.reserved_in_store = 0  # what its row reserves while it is not in memory
+        self.reserved_in_store = 0  # what its row reserves while it is not in memory ...
+        self.recorded = 0  # ... as of that commit of its session
         self.append: Append | None = None  # the lease: who may write
         self.held: set[Append] = set()  # who waits to be let in
         self.speed: SpeedWindow | None = None
@@ -74,7 +76,9 @@ class LiveFile:
         """What has come in of it, by itself or in its partials."""
         if not self.parts:
             return self.received
-        return max(self.received, sum(part.received for part in self.parts))
+        arrived = max(self.received, sum(part.received for part in self.parts if not part.ended))
+        size = self.row.file_size
+        return arrived if size is None else min(arrived, size)  # some may have been sent twice
 
     @property
     def reserved_bytes(self) -> int:
@@ -117,7 +121,7 @@ class LiveFile:
         if not self.row.size_is_declared:
             self.row.file_size = None
         self.row.retry_count, self.row.broke_off = 0, False
-        self.row.resumable_after_failure = False
+        self.row.resumable_after_failure = self.row.removed = False
         self.row.stored_name = self.row.digest = self.row.final_offset = None
         self.received = self.durable = 0
         self._peak_percent = 0.0

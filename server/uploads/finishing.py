@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from functools import partial
 
+import structlog
+
 from penstock.protocol.errors import ChecksumMismatch, ServerError
 from penstock.protocol.lifecycle import Input, State
 from penstock.protocol.names import stored_name
@@ -17,6 +19,8 @@ from penstock.server.uploads.session import LiveSession
 from penstock.storage.blobs.base import BlobStore
 from penstock.storage.errors import BlobFault, BlobMissing
 from penstock.storage.state.base import FinishedRow, SaveFinished
+
+log = structlog.get_logger()
 
 DIGEST_STEP_BYTES = 16 * MIB  # hashed in one hop: a cancel waits for one step at most
 
@@ -59,7 +63,8 @@ class Finisher:
             file.published = True
             await self._blobs.publish(row.blob_key, session.row.category, row.stored_name)
         except (BlobFault, BlobMissing) as error:
-            await fail_file(session, file, ServerError(f"the stored bytes could not be kept: {error}"))
+            log.warning("not-published", session_id=session.session_id, reason=str(error))
+            await fail_file(session, file, ServerError("the stored bytes could not be kept"))
             return
         finished = complete(session, file)
         maker = partial(facts.completed, file, session.row.category)

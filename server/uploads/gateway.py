@@ -34,7 +34,7 @@ from penstock.server.uploads.admission import Admission, Claim
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.clock import Clock
-from penstock.server.uploads.commands import Answer, Commands, find_file
+from penstock.server.uploads.commands import Answer, Commands, find_file, find_listed
 from penstock.server.uploads.concatenation import Concatenation
 from penstock.server.uploads.creation import Creation
 from penstock.server.uploads.finishing import Finisher
@@ -109,6 +109,7 @@ class Gateway:
         self._answers = Answers(store)
         self.resources = Resources(
             store,
+            blobs,
             settings,
             registry=self._registry,
             creation=self._creation,
@@ -352,7 +353,7 @@ class Gateway:
         """As `watch`, for endpoints whose watches come and go; every one must be left with `leave`."""
         session, role = await self._registry.resolve(actor, reference)
         if file_id is not None:
-            find_file(session, file_id)
+            find_listed(session, file_id)
         oldest = await self._store.oldest_fact(session.session_id) if since else None
         recovered = since is not None and self._is_recoverable(since, session.ring.seq, oldest)
         cursor = since.seq if since is not None and recovered else session.ring.seq

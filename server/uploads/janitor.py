@@ -96,7 +96,7 @@ class Janitor:
         before = self._clock.now() - self._settings.retention_s
         for session_id in await self._store.unfinished_sessions(active_before=before, limit=BATCH):
             session = await self._registry.get(session_id)
-            if session.row.active_at < before and session.row.ended_at is None:
+            if session.row.active_at < before and session.row.ended_at is None and not session.users:
                 await self._expire_session(session)
 
     async def _expire_session(self, session: LiveSession) -> None:
@@ -122,12 +122,11 @@ class Janitor:
     async def _forget(self, session_id: str) -> None:
         """Rows and facts go; so do the bytes of files that failed. Finished files stay."""
         session = await self._registry.get(session_id)
-        waits = (
-            session.tally.unended and self._clock.now() - session.row.active_at < self._settings.retention_s
-        )
+        unended = any(not file.ended for file in session.all_files)
+        waits = unended and self._clock.now() - session.row.active_at < self._settings.retention_s
         if waits or session.row.ended_at is None or session.users:
             return
-        if session.tally.unended:  # its client never came back
+        if unended:  # its client never came back
             await self._expire_session(session)
             return
         async with self._registry.dropping(session):

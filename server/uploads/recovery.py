@@ -25,8 +25,9 @@ class Recovery:
     async def touch(self, session: LiveSession, file: LiveFile) -> None:
         """Recover a file once. Raises: StoreError. Waits for the disk; cancel-safe between its steps."""
         if not file.recovered:
-            async with session.lock:
-                await self._once(session, file)
+            with session.in_use():
+                async with session.lock:
+                    await self._once(session, file)
 
     async def _once(self, session: LiveSession, file: LiveFile) -> None:
         if not file.recovered and (not file.ended or file.row.resumable_after_failure):
@@ -35,10 +36,10 @@ class Recovery:
 
     async def _recover(self, session: LiveSession, file: LiveFile) -> None:
         row = file.row
-        if row.state is State.FINISHING:
-            await self._finisher.publish(session, file)
-            return
         found = await self._blobs.size(row.blob_key)
+        if row.state is State.FINISHING and (found is None or self._is_kept(row)):
+            await self._finisher.publish(session, file)  # where it is in its place, it was synced before
+            return
         end, size = self._end(row, found), found or 0
         if end is None:
             await _give_up(session, file, "the machine restarted and its bytes were never synced")
@@ -53,13 +54,18 @@ class Recovery:
 
     def _end(self, row: FileRow, found: int | None) -> int | None:
         """Where the file's promised bytes end; None when nothing can be said of them."""
+        if not self._is_kept(row):
+            # Of a file without a blob nothing was ever promised.
+            return row.synced if found is None and not row.boot_id else None
         if row.floor is not None:
             return row.floor
         if row.boot_id == self.boot_id:
             return min(found or 0, (found or 0) if row.file_size is None else row.file_size)
-        if row.promise == "append" or (found is None and not row.boot_id):
-            return row.synced  # of a file without a blob nothing was ever promised
-        return None
+        return row.synced
+
+    def _is_kept(self, row: FileRow) -> bool:
+        """Whether what was written is there: the page cache has survived, or was not relied on."""
+        return row.boot_id == self.boot_id or row.promise == "append"
 
     async def _cut(self, session: LiveSession, file: LiveFile, size: int, end: int) -> bool:
         """Make `end` the offset: durable first, committed then. False if the store says it cannot be."""

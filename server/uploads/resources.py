@@ -6,17 +6,18 @@ file by itself and becomes one with others.
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
 
-from penstock.protocol.commands import FileSpec, UploadStart
+from penstock.protocol.commands import FileSpec
 from penstock.protocol.errors import (
     FileNotFound,
     InconsistentLength,
     InvalidMessage,
+    OffsetMismatch,
     UploadAlreadyCompleted,
     UploadCancelled,
     UploadFailed,
@@ -37,6 +38,7 @@ from penstock.server.uploads.registry import Registry
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.transfer import Transfer
+from penstock.storage.blobs.base import BlobStore
 from penstock.storage.state.base import AnswerRow, SaveAnswer, StateStore
 
 UNNAMED = "upload"  # what a file is called whose client has no name for it
@@ -53,6 +55,7 @@ class NewUpload(msgspec.Struct, frozen=True, kw_only=True):
     category: str | None = None
     metadata: dict[str, str] = {}  # kept with a session that is made for this upload
     upload_metadata: str | None = None  # tus: the header as it came
+    upload_concat: str | None = None  # tus: "final;…" as it came, of a file that is made of partials
     partial: bool = False
     stays_open: bool = False  # all bytes do not complete it: its client says when it is
     digest_wanted: str = ""  # of the whole file: "sha-256", or "sha-256=:…:" where it must be this
@@ -89,6 +92,7 @@ class Resources:
     def __init__(
         self,
         store: StateStore,
+        blobs: BlobStore,
         settings: Settings,
         *,
         registry: Registry,
@@ -101,6 +105,7 @@ class Resources:
         append: Appending,
     ) -> None:
         self._store = store
+        self._blobs = blobs
         self._settings = settings
         self._registry = registry
         self._creation = creation
@@ -143,7 +148,9 @@ class Resources:
             if file.row.stays_open or is_held(session, file):
                 raise locked(session, file)
             await self._complete(actor, place, report.offset)
-            return await self.report(actor, place, Manner.PEEK)
+            report = await self.report(actor, place, Manner.PEEK)
+            if not report.complete:
+                raise locked(session, file)
         return report
 
     async def terminate(self, actor: Actor, place: Place) -> None:
@@ -169,12 +176,10 @@ class Resources:
         """
         self._admission.refuse_if_closed()
         async with self._answers.claim(idempotency) as first:
-            if first is not None:
-                return await self._again(actor, first)
             with trio.CancelScope(shield=True):  # waits for the disk only
-                made = await self.make(actor, wanted, idempotency)
-        if wanted.length == 0 and not (wanted.partial or wanted.stays_open):
-            return await self._complete_empty(actor, made)
+                made = await (self._again(actor, first) if first else self.make(actor, wanted, idempotency))
+                if made.offset == wanted.length and not (wanted.partial or wanted.stays_open):
+                    made = await self._complete_whole(actor, made)
         return made
 
     async def make(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
@@ -188,80 +193,97 @@ class Resources:
             self._creation.check_category(session, wanted.category)
             if wanted.partial:
                 return await self._add_partial(session, wanted, key)
+            if (wanted.file_id or "") not in session.files:
+                await self._space.check(wanted.length or 0)
             file = session.files.get(wanted.file_id or "")
             if file is not None:
-                return await self._join(actor, session, file, wanted, key)
-            await self._space.check(wanted.length or 0)
-            session.note_activity()
+                return await self._join(session, file, wanted, key)
             file = self._creation.enrol(session, _spec(wanted))
+            session.note_activity()
             return await self._commit(session, file, wanted, key)
 
     async def _create_alone(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
-        now = self._registry.now()
+        now, spec = self._registry.now(), _spec(wanted)
         if wanted.partial:
             self._creation.check_length(wanted.length or 0)
-            return await self._add_partial(self._creation.hidden_session(actor, now), wanted, key)
+            await self._space.check(wanted.length or 0)
+            session = self._creation.hidden_session(actor, now)
+            partial = session.add_partial(self._creation.partial_row(session, spec, None))
+            return await self._commit(session, partial, wanted, key)
         session, file = await self._creation.session_for_one(
-            actor, _spec(wanted), wanted.category, wanted.metadata, now
+            actor, spec, wanted.category, wanted.metadata, now
         )
         return await self._commit(session, file, wanted, key)
 
-    async def _complete_empty(self, actor: Actor, made: Made) -> Made:
-        """A file of no bytes is complete at once; in a paused session only when it is asked for later."""
+    async def _complete_whole(self, actor: Actor, made: Made) -> Made:
+        """A file whose bytes are all here is complete at once; one that is paused, or being written, when
+        somebody asks for it later."""
         session = await self._registry.writable(actor, made.place.session_id)
-        if is_held(session, find_file(session, made.place.file_id)):
+        file = find_file(session, made.place.file_id)
+        if file.ended or file.append is not None or is_held(session, file):
             return made
-        await self._complete(actor, made.place, 0)
-        return made._replace(expires_at=None, fresh=False)
+        with suppress(UploadLocked):  # it is meanwhile
+            await self._complete(actor, made.place, made.offset)
+            return made._replace(expires_at=None, fresh=False)
+        return made
 
     async def _complete(self, actor: Actor, place: Place, offset: int) -> None:
         """Finish a file whose bytes are all there: an append of nothing."""
         claim = Claim(offset, None, assembles=True)
-        async with self._append(actor, place.session_id, place.file_id, claim) as transfer:
-            await transfer.assemble([])
+        with suppress(OffsetMismatch, UploadAlreadyCompleted):  # somebody else is at it, or was faster
+            async with self._append(actor, place.session_id, place.file_id, claim) as transfer:
+                await transfer.assemble([])
 
     async def _add_partial(self, session: LiveSession, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
-        if wanted.file_id is not None:
-            _refuse_if_over(session, find_file(session, wanted.file_id))
-        row = self._creation.partial_row(session, _spec(wanted), wanted.file_id)
-        whole = session.files.get(wanted.file_id or "")
+        whole = find_file(session, wanted.file_id) if wanted.file_id is not None else None
         await self._space.check((wanted.length or 0) - (whole.reserved_bytes if whole else 0))
+        if whole is not None:
+            _refuse_if_over(session, whole)  # after the wait: a cancel takes only the parts that are there
+        row = self._creation.partial_row(session, _spec(wanted), wanted.file_id)
         session.note_activity()
         return await self._commit(session, session.add_partial(row), wanted, key)
 
     async def _join(
-        self,
-        actor: Actor,
-        session: LiveSession,
-        file: LiveFile,
-        wanted: NewUpload,
-        key: IdempotencyKey | None,
+        self, session: LiveSession, file: LiveFile, wanted: NewUpload, key: IdempotencyKey | None
     ) -> Made:
-        """A file that is registered already, perhaps with bytes: nothing of it is lost."""
+        """A file that is registered already, perhaps with bytes: nothing of it is lost. But bytes that were
+        sent and bytes of partials do not mix, and a failed file begins anew."""
         await self._recovery.touch(session, file)
+        await self._space.check(wanted.length or 0 if file.row.file_size is None else 0)
+        row, old_key = file.row, file.row.blob_key
+        failed = row.state is State.FAILED and not row.resumable_after_failure
+        mixed = row.is_final or wanted.upload_concat is not None
+        anew = failed or (mixed and file.received > 0)
         _refuse_if_over(session, file)
-        _check_length(file, wanted.length)
-        if file.row.state is State.FAILED and not file.row.resumable_after_failure:
-            start = UploadStart(
-                session_id=session.session_id, file_ids=[file.file_id], category=session.row.category
-            )
-            await self._commands.start(session, start)  # its new attempt
-        if file.row.file_size is None and wanted.length is not None:
-            await self._space.check(wanted.length)
+        self._creation.check_length(wanted.length or 0)
+        _check_length(file, wanted.length, anew=anew)
+        is_late = row.file_size is None and wanted.length is not None
+        if file.append is not None and (failed or mixed or is_late):
+            raise locked(session, file)  # it writes as if it knew all there is to know
+        # From here on nothing is waited for.
+        session.note_activity()
+        if anew:
+            session.begin_anew(file)
+        if wanted.length is not None:
             session.set_length(file, wanted.length)
-            file.row.size_is_declared = True
-        return await self._commit(session, file, wanted, key)
+            row.size_is_declared = True
+        made = await self._commit(session, file, wanted, key)
+        if anew:
+            await self._blobs.delete(old_key)
+        return made
 
     async def _commit(
         self, session: LiveSession, file: LiveFile, wanted: NewUpload, key: IdempotencyKey | None
     ) -> Made:
         row = file.row
+        if not row.is_partial:
+            row.upload_concat = wanted.upload_concat
         row.upload_metadata = wanted.upload_metadata
         row.stays_open = wanted.stays_open
         row.digest_wanted = wanted.digest_wanted or row.digest_wanted
         fresh = file.durable == 0 and file.append is None
         place = Place(row.upload_id, session.session_id, row.file_id)
-        await session.record([file], extra=answered(place, key, session.now()), hard=True)
+        await session.record([file], extra=_answered(place, key, session.now()), hard=True)
         return Made(place, file.durable, self._expiry(session), fresh)
 
     async def _again(self, actor: Actor, first: AnswerRow) -> Made:
@@ -311,17 +333,17 @@ def _refuse_if_over(session: LiveSession, file: LiveFile) -> None:
         raise locked(session, file)
 
 
-def _check_length(file: LiveFile, length: int | None) -> None:
-    known = file.row.file_size
+def _check_length(file: LiveFile, length: int | None, *, anew: bool) -> None:
+    known, here = file.row.file_size, 0 if anew else file.received
     if length is None:
         return
-    if known is not None and known != length and file.row.size_is_declared:
+    if known not in (None, length) and (here or file.row.size_is_declared):
         raise InconsistentLength(f"Upload-Length: the file was registered with {known} bytes, not {length}")
-    if length < file.durable:
+    if length < here:
         raise InconsistentLength(f"Upload-Length: {file.durable} bytes of the file are here already")
 
 
-def answered(place: Place, key: IdempotencyKey | None, now: float) -> list[SaveAnswer]:
+def _answered(place: Place, key: IdempotencyKey | None, now: float) -> list[SaveAnswer]:
     """The change that lets a repetition find this upload."""
     if key is None:
         return []

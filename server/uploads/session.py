@@ -78,6 +78,7 @@ class LiveSession:
         self._on_fault = on_fault
         self._unpublished: deque[tuple[Entry, list[bool]]] = deque()
         self._peak_percent = 0.0
+        self._commits = 0  # that were asked for
         self._changing: LiveFile | None = None
         for file_row in files:
             self._place(LiveFile(file_row))
@@ -192,6 +193,15 @@ class LiveSession:
             file.restart()
         self._peak_percent = 0.0
 
+    def begin_anew(self, file: LiveFile) -> None:
+        """As `restart`, while nothing of the new attempt is here: its first byte will start it."""
+        if file.row.state is State.FAILED:
+            self.move(file, Input.START)
+        with self.changing(file):
+            file.restart()
+            file.row.started_at = None
+        self._peak_percent = 0.0
+
     def set_length(self, file: LiveFile, length: int) -> None:
         """Make a file's size known."""
         with self.changing(file):
@@ -286,9 +296,11 @@ class LiveSession:
         changes += [AddFact(self.session_id, entry.seq, entry.packed) for entry in entries]
         reserved = [declared_bytes_to_come(file.row) for file in files]
         settled = [False]
+        self._commits += 1
+        commit = self._commits
         self._unpublished.extend((entry, settled) for entry in entries)
         # A commit that was begun must be waited for: rows in memory already say what it makes durable.
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True), self.in_use():
             try:
                 await self._store.commit([*changes, *extra], hard=hard)
             except StoreError as error:
@@ -296,7 +308,8 @@ class LiveSession:
                 self._on_fault(self, error)
                 raise
         for file, count in zip(files, reserved, strict=True):
-            file.reserved_in_store = count
+            if commit > file.recorded:  # commits are made in order, but who is woken first is chance
+                file.reserved_in_store, file.recorded = count, commit
         settled[0] = True
         self._publish_settled()
 

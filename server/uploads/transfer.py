@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+import structlog
 import trio
 
 from penstock.protocol.errors import (
@@ -16,6 +17,7 @@ from penstock.protocol.errors import (
     InsufficientStorage,
     NetworkError,
     ServerError,
+    error_named,
 )
 from penstock.protocol.lifecycle import Input, State
 from penstock.server.peer import Body, BodyBroken
@@ -28,6 +30,8 @@ from penstock.server.uploads.failing import break_off, fail_file
 from penstock.server.uploads.finishing import Finisher
 from penstock.storage.blobs.base import BlobStore, BlobWriter
 from penstock.storage.errors import BlobFault, StoreError, StoreFull
+
+log = structlog.get_logger()
 
 Fill = Callable[[BlobWriter], Awaitable[None]]
 
@@ -54,6 +58,7 @@ class Transfer:
         self._pool = pool
         self._finisher = finisher
         self._start = append.file.durable
+        self._refused = False
         self._key = append.file.row.blob_key
         self._hash = claim.digest.start() if claim.digest else None
         append.on_first_byte = self._begin
@@ -102,6 +107,9 @@ class Transfer:
             return ConnectionTimeout(str(broken)) if timed_out else NetworkError(str(broken))
         except Overrun:
             return self._too_long()
+        except GatewayError as refusal:
+            self._refused = True  # at its first byte
+            return refusal
         except StoreError as trouble:
             return _store_trouble(trouble)
         return self._too_short() if self._claim.whole and self.append.stop_reason is None else None
@@ -150,6 +158,9 @@ class Transfer:
             append.sink.drop_buffers()
             await append.sink.aclose()  # noqa: ASYNC102 - `pump` shields all of this; the disk has no deadline
             await self._drop_unused()  # noqa: ASYNC102 - as above
+        row = self.file.row
+        if error is None and row.state is State.FAILED and row.error_code:
+            error = error_named(row.error_code, row.error_message or "")  # it came whole, and was not right
         reason = append.stop_reason
         if reason is not None and (error is None or append.cancelled):
             return stopped(self.session, self.file, reason)
@@ -211,7 +222,8 @@ class Transfer:
             await self._note_end()
         if file.ended:
             return
-        refused = _is_mismatch(error) or (isinstance(error, FileSizeExceeded) and self._claim.clips)
+        clipped = isinstance(error, FileSizeExceeded) and self._claim.clips
+        refused = self._refused or _is_mismatch(error) or clipped
         if isinstance(error, FileSizeExceeded | _Torn) and not refused:
             await fail_file(session, file, error)
         elif self._is_whole() and (clean or self.append.taken_bytes) and not _is_mismatch(error):
@@ -219,6 +231,8 @@ class Transfer:
         elif error is not None and not refused:
             await self._break_off(error)
         else:
+            if file.row.is_partial and file.durable == file.row.file_size and self.append.taken_bytes:
+                file.row.final_offset = self._start
             session.move(file, Input.BYTES_END)
             await session.record([file])
 
@@ -226,7 +240,7 @@ class Transfer:
         session, file = self.session, self.file
         added_bytes = file.durable - self._start if self.append.taken_bytes else 0
         await break_off(session, file, error, added_bytes=added_bytes, retry_limit=self._claim.retry_limit)
-        if isinstance(error, InsufficientStorage | ServerError):
+        if isinstance(error, InsufficientStorage | ServerError) and not session.row.hidden:
             await session.record(makers=[partial(facts.session_error, session, error, "pause")])
 
     async def _note_end(self) -> None:
@@ -261,8 +275,10 @@ class _Torn(ServerError):
 
 
 def _store_trouble(trouble: StoreError) -> GatewayError:
+    """For clients and watchers. The store's own words name blobs, and so upload URLs: for the log only."""
+    log.warning("store-trouble", reason=str(trouble))
     if isinstance(trouble, StoreFull):
         return InsufficientStorage("the disk is full; free some space, then resume")
     if isinstance(trouble, BlobFault):
-        return _Torn(f"stored bytes are damaged: {trouble}")
-    return ServerError(f"the storage is in trouble: {trouble}")
+        return _Torn("stored bytes are damaged")
+    return ServerError("the storage is in trouble; try again later")

@@ -119,6 +119,7 @@ async def test_http_1_0_is_answered_and_closed() -> None:
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 66_000 + b"\r\n\r\n", 431),
     ],
 )
 async def test_bad_heads_are_answered_and_closed(head: bytes, status: int) -> None:
@@ -133,6 +134,16 @@ async def test_bad_heads_are_answered_and_closed(head: bytes, status: int) -> No
         assert headers[b"content-type"] == b"application/problem+json"
         assert b'"status":%d' % status in body
         assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("first", [10_000, 50_000])
+async def test_a_long_head_may_come_in_pieces(first: int) -> None:
+    async with serving(echo) as edge, connected(edge) as client:
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 60_000 + b"\r\n\r\n"
+        await client.send(head[:first])
+        await until(lambda: edge.statistics()["bytes_read"] == first)
+        await client.send(head[first:])
+        assert (await client.answer())[0] == 200
 
 
 async def test_h2c_upgrade_is_ignored_unless_configured() -> None:

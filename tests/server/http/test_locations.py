@@ -26,7 +26,7 @@ async def told(
     locations = Locations(msgspec.structs.replace(Settings(), **settings))
 
     async def view(request: Request) -> Response:
-        return json_answer([locations.url(request, ID), locations.answers_for(request, asked)])
+        return json_answer([locations.url(request, ID), locations.answers_for(request)(asked)])
 
     app = Application()
     app.add("GET", "/", view)

@@ -257,6 +257,30 @@ async def wait_received(client: Client, url: str, count: int) -> None:
             await trio.sleep(0.005)
 
 
+@pytest.mark.parametrize("announced", [10**15, 2**63, 10**19])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_length_beyond_the_disk_takes_no_room_from_others(
+    served: SocketClient, announced: int, begun: bool
+) -> None:
+    served.blobs.full_at_bytes = 10**12
+    url = await one_file(served)
+    async with served.connect() as raw:
+        if begun:  # its next PUT is a new attempt, whose length is as free
+            await raw.send(f"PUT {url} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc".encode())
+            await wait_received(served, url, 3)
+            await raw.finish()
+            await until(lambda: served.gateway.statistics().appends == 0)
+    reserved_bytes = served.gateway.statistics().reserved_bytes
+    async with served.connect() as raw:
+        head = f"PUT {url} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced}\r\n\r\nabc"
+        await raw.send(head.encode())
+        status, _, _ = await raw.answer()
+    assert status == 507
+    assert served.gateway.statistics().reserved_bytes == reserved_bytes
+    assert (await served.ask("PUT", url, b"abc")).status == 200
+    assert served.gateway.statistics().reserved_bytes == 0
+
+
 async def test_a_writer_at_work_is_left_alone_and_one_that_hangs_is_not(served: SocketClient) -> None:
     made = await created(served, {"fileName": "a", "fileId": "a"})
     url = made["files"][0]["uploadUrl"]

@@ -152,6 +152,13 @@ async def test_rufh_P6_the_length_may_come_late(draft: DraftClient) -> None:
     assert (await draft.append(url, 4, b"ef", complete=True)).status == 201
 
 
+async def test_rufh_P6_a_length_below_the_offset(draft: DraftClient) -> None:
+    url = await draft.started(b"abcde")
+    answer = await draft.append(url, 5, complete=False, upload_length="3")
+    assert problem(answer) == (400, "inconsistent-upload-length")
+    assert answer.json["detail"].startswith("Upload-Length: ")
+
+
 async def test_a_body_that_ends_before_the_length(draft: DraftClient) -> None:
     url = await draft.started(b"abc", upload_length="9")
     answer = await draft.append(url, 3, [b"d", b"ef"], complete=True)

@@ -53,6 +53,7 @@ async def test_rufh_C2_all_at_once(draft: DraftClient, body: Body, method: str) 
     assert (view["status"], view["fileSize"]) == ("completed", len(DATA))
     assert view["uploadPath"].startswith("/upload/personal/")
     assert view["tusUrl"] == answer.headers["location"]
+    assert "uploadUrl" not in view  # who has an upload's URL need not know its session
     assert stored(draft) == DATA
 
 

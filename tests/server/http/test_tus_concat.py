@@ -236,6 +236,23 @@ async def test_partials_of_a_registered_file(plain: BareClient) -> None:
     assert stored(plain) == b"abcde"
 
 
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_partial_has_no_other_address_than_its_own(plain: BareClient, whole: bool) -> None:
+    made = await created(plain, {"fileName": "a", "fileId": "a", "fileSize": 5})
+    said = {"sessionId": made["sessionId"], **({"fileId": "a"} if whole else {})}
+    url = await create(plain, 3, b"a", Upload_Concat="partial", Upload_Metadata=metadata(**said))
+    file_id = f"+{url.rpartition('/')[2]}"
+    path = f"/api/upload/sessions/{made['sessionId']}"
+    for method in ("GET", "HEAD", "PUT", "DELETE"):
+        assert (await plain.ask(method, f"{path}/files/{file_id}", b"abc")).status == 404
+    for command in ("upload-pause", "upload-resume", "upload-cancel"):
+        answer = await plain.ask(
+            "POST", f"{path}/commands", msgspec.json.encode({"type": command, "fileId": file_id})
+        )
+        assert answer.code == (404, "FILE_NOT_FOUND")
+    assert await offset(plain, url) == 1
+
+
 async def test_a_partial_is_deleted_like_any_upload(plain: BareClient) -> None:
     one = await partial(plain, b"abc")
     assert (await plain.ask("DELETE", one, None, TUS)).status == 204

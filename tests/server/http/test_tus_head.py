@@ -24,6 +24,7 @@ from tests.server.http.clients import (
     Client,
     SocketClient,
     bare,
+    created,
     over_sockets,
     rendered,
 )
@@ -133,6 +134,19 @@ async def test_tus_H8_a_store_in_trouble_passes(
     plain.blobs.fault = None
     assert await offset(again, url) == 2
     assert "the disk is away" in capsys.readouterr().out
+
+
+async def test_a_store_in_trouble_tells_nobody_where_uploads_are(plain: BareClient) -> None:
+    made = await created(plain, {"fileName": "a", "fileId": "a", "fileSize": 5})
+    url = made["files"][0]["tusUrl"]
+    await patch(plain, url, 0, b"ab")
+    plain.blobs.incoming_blobs.clear()
+    refused = await patch(plain, url, 2, b"cde")
+    assert refused.code == (500, "SERVER_ERROR")
+    watched = await plain.ask("GET", f"/api/upload/sessions/{made['watchKey']}")
+    assert watched.json["files"][0]["error"]["code"] == "SERVER_ERROR"
+    upload_id = url.rpartition("/")[2].encode()
+    assert upload_id not in refused.body + watched.body
 
 
 async def test_tus_H8_a_draining_server_still_says_the_offset_or_423(plain: BareClient) -> None:

@@ -49,6 +49,18 @@ async def test_unfinished_session_expires(autojump_clock: MockClock) -> None:
     assert await rows(rig) == EMPTY
 
 
+async def test_a_silent_writer_keeps_its_upload(autojump_clock: MockClock) -> None:
+    rig = await make_rig(retention_s=100, session_timeout_s=90, body_idle_timeout_s=500, janitor_every_s=5)
+    session_id = await rig.one_file(10)
+    body = FedBody(b"hello", length=10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.put, session_id, body)
+        await later(rig, 300)
+        body.feed(b"world")
+        body.end()
+    assert await rig.finished_bytes(session_id) == b"helloworld"
+
+
 async def test_running_append_is_never_expired(autojump_clock: MockClock) -> None:
     rig = await make_rig(retention_s=100, session_timeout_s=90, janitor_every_s=5)
     session_id = await rig.one_file(300)

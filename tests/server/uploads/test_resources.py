@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from penstock.protocol.errors import (
+    ChecksumMismatch,
     FileNotFound,
     FileSizeExceeded,
     IdempotencyKeyReused,
@@ -353,7 +354,8 @@ async def test_a_wrong_digest_of_the_whole_file_fails_it(autojump_clock: MockClo
     other = b64encode(hashlib.sha512(b"other").digest()).decode()
     place = await rig.upload(6, digest_wanted=f"sha-512=:{other}:")
     async with rig.watcher(place.session_id) as watcher:
-        await rig.patch(place, whole_body(b"abcdef"))
+        with pytest.raises(ChecksumMismatch):
+            await rig.patch(place, whole_body(b"abcdef"))
         names = [name for name in await watcher.names() if name != "upload-progress"]
     assert names == ["upload-started", "upload-failed", "session-completed"]
     with pytest.raises(UploadFailed):
