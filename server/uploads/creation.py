@@ -16,12 +16,12 @@ from penstock.protocol.times import iso
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import Actor
 from penstock.server.uploads.file import LiveFile
-from penstock.server.uploads.idempotency import IdempotencyKey
+from penstock.server.uploads.idempotency import IdempotencyKey, remembered
 from penstock.server.uploads.registry import Registry
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.views import tus_url, upload_url
-from penstock.storage.state.base import AnswerRow, Change, FileRow, SaveAnswer, SessionRow
+from penstock.storage.state.base import FileRow, SessionRow
 
 Created = dict[str, Any]  # the answer's body, as plain JSON values
 
@@ -29,11 +29,14 @@ Created = dict[str, Any]  # the answer's body, as plain JSON values
 class Creation:
     """Makes sessions and registers files. Raises on bad input, and then nothing was made."""
 
-    def __init__(self, registry: Registry, space: Space, settings: Settings, server_key: bytes) -> None:
+    def __init__(
+        self, registry: Registry, space: Space, settings: Settings, server_key: bytes, boot_id: str
+    ) -> None:
         self._registry = registry
         self._space = space
         self._settings = settings
         self._server_key = server_key
+        self._boot_id = boot_id
 
     async def create(
         self, actor: Actor, wanted: CreateSession, idempotency: IdempotencyKey | None, now: float
@@ -53,7 +56,7 @@ class Creation:
             "files": [_registered(session, file) for file in files],
             "expiresAt": iso(now + self._settings.retention_s),
         }
-        await session.record(files, extra=_answered(session, answer, idempotency, now), hard=True)
+        await session.record(files, extra=remembered(idempotency, session.session_id, answer, now), hard=True)
         return answer
 
     async def register(
@@ -72,7 +75,7 @@ class Creation:
             "overallStatus": session.overall_status(session.now()).value,
             "files": [_registered(session, file) for file in files],
         }
-        extra = _answered(session, answer, idempotency, session.now())
+        extra = remembered(idempotency, session.session_id, answer, session.now())
         await session.record(files, extra=extra, hard=True)
         return answer
 
@@ -101,8 +104,12 @@ class Creation:
         return row
 
     def check_length(self, length: int) -> None:
-        """Raises: FileSizeExceeded."""
-        self._check_size(0, FileSpec(file_name="-", file_size=length))
+        """Of an upload with a URL of its own. Raises: FileSizeExceeded."""
+        limit = self._settings.max_file_bytes
+        if limit and length > limit:
+            raise FileSizeExceeded(
+                f"Upload-Length: at most {limit} bytes are allowed", details={"maxFileBytes": limit}
+            )
 
     def check_category(self, session: LiveSession, category: str | None) -> None:
         """Raises: InvalidMessage when it is not the session's."""
@@ -138,6 +145,7 @@ class Creation:
             file_size=spec.file_size,
             size_is_declared=spec.file_size is not None,
             promise=self._settings.fsync,
+            boot_id=self._boot_id,
         )
 
     def _category(self, wanted: str | None) -> str:
@@ -199,21 +207,3 @@ def _registered(session: LiveSession, file: LiveFile) -> dict[str, Any]:
         "uploadUrl": upload_url(session.session_id, file.file_id),
         "tusUrl": tus_url(file.row.upload_id),
     }
-
-
-def _answered(
-    session: LiveSession, answer: Created, idempotency: IdempotencyKey | None, now: float
-) -> list[Change]:
-    """The change that lets a repetition find this answer."""
-    if idempotency is None:
-        return []
-    row = AnswerRow(
-        scope=idempotency.scope,
-        key=idempotency.key,
-        fingerprint=idempotency.fingerprint,
-        session_id=session.session_id,
-        status=201,
-        body=msgspec.json.encode(answer),
-        created_at=now,
-    )
-    return [SaveAnswer(row)]

@@ -105,7 +105,7 @@ class Gateway:
         self._recovery = Recovery(blobs, boot_id, self._finisher)
         self._admission = Admission(blobs, self._recovery, self._space, settings.max_appends, disk_health)
         self._commands = Commands(blobs, self._recovery)
-        self._creation = Creation(self._registry, self._space, settings, server_key)
+        self._creation = Creation(self._registry, self._space, settings, server_key, boot_id)
         self._answers = Answers(store)
         self.resources = Resources(
             store,

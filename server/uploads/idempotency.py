@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+import msgspec
 import trio
 
 from penstock.protocol.errors import IdempotencyKeyReused, InvalidMessage
-from penstock.storage.state.base import AnswerRow, StateStore
+from penstock.storage.state.base import AnswerRow, SaveAnswer, StateStore
 
 MAX_KEY_BYTES = 255
 
@@ -20,6 +21,22 @@ class IdempotencyKey(NamedTuple):
     scope: str  # subject, method and path
     key: str
     fingerprint: str  # of the request
+
+
+def remembered(key: IdempotencyKey | None, session_id: str, answer: object, now: float) -> list[SaveAnswer]:
+    """The change that lets a repetition find this answer to a creation; none without a key."""
+    if key is None:
+        return []
+    row = AnswerRow(
+        scope=key.scope,
+        key=key.key,
+        fingerprint=key.fingerprint,
+        session_id=session_id,
+        status=201,
+        body=msgspec.json.encode(answer),
+        created_at=now,
+    )
+    return [SaveAnswer(row)]
 
 
 class Answers:

@@ -55,8 +55,7 @@ class Recovery:
     def _end(self, row: FileRow, found: int | None) -> int | None:
         """Where the file's promised bytes end; None when nothing can be said of them."""
         if not self._is_kept(row):
-            # Of a file without a blob nothing was ever promised.
-            return row.synced if found is None and not row.boot_id else None
+            return row.synced if found is None else None  # without a blob nothing was ever promised
         if row.floor is not None:
             return row.floor
         if row.boot_id == self.boot_id:
@@ -78,8 +77,8 @@ class Recovery:
                 return False
         with session.changing(file):
             file.received = file.durable = end
-        if (row.synced, row.floor) != (end, None):
-            row.synced, row.floor = end, None
+        if (row.synced, row.floor) != (end, None) or not self._is_kept(row):
+            row.synced, row.floor, row.boot_id = end, None, self.boot_id
             await session.record([file], hard=True)
         return True
 

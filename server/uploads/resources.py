@@ -31,7 +31,7 @@ from penstock.server.uploads.admission import RETRY_AFTER_S, Admission, Claim, i
 from penstock.server.uploads.commands import Commands, find_file
 from penstock.server.uploads.creation import Creation
 from penstock.server.uploads.file import LiveFile
-from penstock.server.uploads.idempotency import Answers, IdempotencyKey
+from penstock.server.uploads.idempotency import Answers, IdempotencyKey, remembered
 from penstock.server.uploads.offsets import Manner, OffsetReport
 from penstock.server.uploads.recovery import Recovery
 from penstock.server.uploads.registry import Registry
@@ -39,7 +39,7 @@ from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.transfer import Transfer
 from penstock.storage.blobs.base import BlobStore
-from penstock.storage.state.base import AnswerRow, SaveAnswer, StateStore
+from penstock.storage.state.base import AnswerRow, StateStore
 
 UNNAMED = "upload"  # what a file is called whose client has no name for it
 
@@ -178,12 +178,13 @@ class Resources:
         async with self._answers.claim(idempotency) as first:
             with trio.CancelScope(shield=True):  # waits for the disk only
                 made = await (self._again(actor, first) if first else self.make(actor, wanted, idempotency))
-                if made.offset == wanted.length and not (wanted.partial or wanted.stays_open):
-                    made = await self._complete_whole(actor, made)
+            if made.offset == wanted.length and not (wanted.partial or wanted.stays_open):
+                made = await self._complete_whole(actor, made)  # cut here, who asks for it later does it
         return made
 
     async def make(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
         """As `create`, for callers that have seen to repetitions. Waits for the disk only."""
+        self._creation.check_length(wanted.length or 0)
         if wanted.session_id is None:
             if wanted.file_id is not None:
                 raise InvalidMessage("fileId: needs the sessionId it belongs to")
@@ -205,7 +206,6 @@ class Resources:
     async def _create_alone(self, actor: Actor, wanted: NewUpload, key: IdempotencyKey | None) -> Made:
         now, spec = self._registry.now(), _spec(wanted)
         if wanted.partial:
-            self._creation.check_length(wanted.length or 0)
             await self._space.check(wanted.length or 0)
             session = self._creation.hidden_session(actor, now)
             partial = session.add_partial(self._creation.partial_row(session, spec, None))
@@ -255,7 +255,6 @@ class Resources:
         mixed = row.is_final or wanted.upload_concat is not None
         anew = failed or (mixed and file.received > 0)
         _refuse_if_over(session, file)
-        self._creation.check_length(wanted.length or 0)
         _check_length(file, wanted.length, anew=anew)
         is_late = row.file_size is None and wanted.length is not None
         if file.append is not None and (failed or mixed or is_late):
@@ -283,15 +282,17 @@ class Resources:
         row.digest_wanted = wanted.digest_wanted or row.digest_wanted
         fresh = file.durable == 0 and file.append is None
         place = Place(row.upload_id, session.session_id, row.file_id)
-        await session.record([file], extra=_answered(place, key, session.now()), hard=True)
+        await session.record([file], extra=remembered(key, place.session_id, place, session.now()), hard=True)
         return Made(place, file.durable, self._expiry(session), fresh)
 
     async def _again(self, actor: Actor, first: AnswerRow) -> Made:
-        """The upload an earlier request made."""
+        """The upload an earlier request made. Raises: UploadCancelled if it is gone."""
         place = msgspec.json.decode(first.body, type=Place)
         session = await self._registry.writable(actor, place.session_id)
         file = find_file(session, place.file_id)
         await self._recovery.touch(session, file)
+        if file.row.state is State.CANCELLED or file.row.removed:
+            raise UploadCancelled("Idempotency-Key: the upload it made is gone; use a new key for another")
         return Made(place, file.durable, None if file.ended else self._expiry(session), fresh=False)
 
     def _expiry(self, session: LiveSession) -> float:
@@ -341,19 +342,3 @@ def _check_length(file: LiveFile, length: int | None, *, anew: bool) -> None:
         raise InconsistentLength(f"Upload-Length: the file was registered with {known} bytes, not {length}")
     if length < here:
         raise InconsistentLength(f"Upload-Length: {file.durable} bytes of the file are here already")
-
-
-def _answered(place: Place, key: IdempotencyKey | None, now: float) -> list[SaveAnswer]:
-    """The change that lets a repetition find this upload."""
-    if key is None:
-        return []
-    row = AnswerRow(
-        scope=key.scope,
-        key=key.key,
-        fingerprint=key.fingerprint,
-        session_id=place.session_id,
-        status=201,
-        body=msgspec.json.encode(place),
-        created_at=now,
-    )
-    return [SaveAnswer(row)]

@@ -39,6 +39,8 @@ def check_file(world: World, file: LiveFile) -> None:
     row = file.row
     assert row.file_size is None or file.durable <= file.received <= row.file_size
     assert file.sample is None or not row.is_partial
+    if row.state is State.FAILED and row.error_code == "SERVER_ERROR":
+        assert world.lost, row.error_message
     if row.promise != "append" and not file.recovered:
         return  # lists may show what the row says
     if row.state is State.CANCELLED or (row.state is State.FAILED and not row.resumable_after_failure):
@@ -50,7 +52,7 @@ def check_file(world: World, file: LiveFile) -> None:
 
 
 def check_finished(world: World, row: FileRow) -> None:
-    if row.removed or world.torn:
+    if row.removed or (world.lost and row.promise == "never"):
         return
     assert row.stored_name is not None
     stored = world.rig.blobs.published_bytes("personal", row.stored_name)

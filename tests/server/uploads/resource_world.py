@@ -37,7 +37,7 @@ class World:
         self.asked: Request | None = None  # in the present step ...
         self.refused = False  # ... and it was refused
         self.troubled = False  # the state store has failed at least once
-        self.torn = False  # finished files may be: power went, and nothing is ever synced
+        self.lost = False  # bytes may be: power went, and they are not synced as they come
 
     async def begin(self) -> None:
         await self.start_process()
@@ -143,7 +143,7 @@ class World:
         else:
             self.variants += 1
             self.rig = without_power(old, zeros=how == "zeros", boot_id=f"boot after {self.variants}")
-            self.torn |= old.settings.fsync == "never"
+            self.lost |= old.settings.fsync != "append"
         self.process.cancel_scope.cancel(reason="killed")
         self.requests.clear()
         await trio.testing.wait_all_tasks_blocked()  # the old one is gone

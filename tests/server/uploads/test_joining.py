@@ -16,7 +16,6 @@ from penstock.protocol.errors import (
     NetworkError,
     UploadLocked,
 )
-from penstock.protocol.lifecycle import State
 from penstock.server.uploads import assembly
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.idempotency import IdempotencyKey
@@ -26,6 +25,8 @@ from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.sums import assert_sums
 from tests.server.uploads.test_concatenation import concatenate, finished, partial, with_parts
 from tests.server.uploads.test_invariants import until
+
+KEY = IdempotencyKey("POST /files/", "k1", "print")
 
 
 async def both(rig: Rig) -> tuple[str, list[Place]]:
@@ -109,29 +110,30 @@ async def test_two_creations_of_one_new_file_meet(autojump_clock: MockClock) -> 
     assert_sums(rig)
 
 
-async def test_an_empty_upload_is_completed_though_its_creation_was_cut(autojump_clock: MockClock) -> None:
-    key = IdempotencyKey("POST /files/", "k1", "print")
+async def test_an_empty_upload_whose_creation_was_cut_is_completed_by_a_repetition(
+    autojump_clock: MockClock,
+) -> None:
     for steps in range(40):
         rig = await make_rig()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(rig.gateway.resources.create, ANYBODY, NewUpload(length=0), key)
+            nursery.start_soon(rig.gateway.resources.create, ANYBODY, NewUpload(length=0), KEY)
             for _ in range(steps):
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        unfinished = [row for row in rig.store._tables.files.values() if row.state is not State.COMPLETED]
-        assert unfinished == [], steps
+        made = await rig.gateway.resources.create(ANYBODY, NewUpload(length=0), KEY)
+        assert await finished(rig, made.place) == b"", steps
+        assert (await rig.store.counts())["files"] == 1
 
 
 async def test_a_kill_in_an_empty_creation_is_made_good_by_its_repetition(autojump_clock: MockClock) -> None:
-    key = IdempotencyKey("POST /files/", "k1", "print")
     rig = await make_rig()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(rig.gateway.resources.create, ANYBODY, NewUpload(length=0), key)
+        nursery.start_soon(rig.gateway.resources.create, ANYBODY, NewUpload(length=0), KEY)
         await until(lambda: rig.store._tables.files)
         after = killed(rig)
     rig = after
     await rig.open()
-    made = await rig.gateway.resources.create(ANYBODY, NewUpload(length=0), key)
+    made = await rig.gateway.resources.create(ANYBODY, NewUpload(length=0), KEY)
     assert await finished(rig, made.place) == b""
 
 

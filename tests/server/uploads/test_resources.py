@@ -142,6 +142,16 @@ async def test_a_repeated_creation_makes_no_second_upload(autojump_clock: MockCl
         await rig.gateway.resources.create(ANYBODY, NewUpload(length=7), key._replace(fingerprint="other"))
 
 
+async def test_a_repeated_creation_of_what_is_gone(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    key = IdempotencyKey("POST /files/", "k1", "print")
+    made = await rig.gateway.resources.create(ANYBODY, NewUpload(length=6), key)
+    await rig.command("upload-cancel", made.place.session_id)
+    with pytest.raises(UploadCancelled):
+        await rig.gateway.resources.create(ANYBODY, NewUpload(length=6), key)
+    assert (await rig.store.counts())["files"] == 1
+
+
 async def test_creations_with_one_key_at_once(autojump_clock: MockClock) -> None:
     rig = await make_rig()
     key = IdempotencyKey("POST /files/", "k1", "print")
