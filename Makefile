@@ -14,10 +14,10 @@ SOURCES = $(shell find server storage protocol tests -name '*.py')
 ASYNC_RULES := ASYNC102,ASYNC119,ASYNC120,ASYNC900,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check soak crash interop bench docs clean
+.PHONY: help setup serve test check soak crash interop bench conformance docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## install everything into .venv; does nothing if nothing changed
 
@@ -61,6 +61,9 @@ interop: setup ## full-size tests with clients that are not ours, over networks 
 
 bench: setup ## measure uploads against express + multer; options: make bench ARGS="one --rounds 9"
 	@$(RUN) -m bench $(ARGS)
+
+conformance: setup ## the protocols' tests against Penstock and other servers: docs/conformance.md
+	@PYTHONPATH=$(CURDIR) $(RUN) -m tests.conformance.peers
 
 docs: setup ## write what is generated: docs/settings.md, protocol/events.schema.json
 	@$(RUN) -m penstock.server.presentation
