@@ -1,5 +1,5 @@
-"""What every request below `/files` passes, and every answer to one, whoever gives it: the routes, the router
-(404, 405), or the place where unforeseen errors end.
+"""What every request below `/files` passes that the guard has let in, and every answer the application gives
+to one: by the routes, by the router (404, 405), or where unforeseen errors end.
 
 * `X-HTTP-Method-Override` decides the method before anything else looks at it.
 * Every answer but a draft's says `Tus-Resumable`.

@@ -227,7 +227,7 @@ class Commands:
     async def terminate(self, session: LiveSession, file: LiveFile) -> None:
         """As its own client asks over its upload URL: also a finished file goes.
 
-        Raises: UploadCancelled, UploadFailed when it is gone already, InsufficientPermissions.
+        Raises: UploadCancelled when it is gone already, InsufficientPermissions.
         """
         row = file.row
         if row.state is State.CANCELLED or row.removed:

@@ -135,3 +135,39 @@ async def test_a_floor_is_worth_no_more_than_the_bytes_below_it(autojump_clock: 
     await rig.open()
     with pytest.raises(UploadFailed):
         await rig.head(place)
+
+
+@pytest.mark.parametrize("fsync", ["append", "complete", "never"])
+@pytest.mark.parametrize("before", [0, 3])
+async def test_a_kill_before_the_first_byte_fails_nothing(
+    autojump_clock: MockClock, fsync: Literal["append", "complete", "never"], before: int
+) -> None:
+    """Its writer is open, but there is nothing yet that could have been lost."""
+    rig = await make_rig(fsync=fsync)
+    place = await rig.upload(6)
+    if before:
+        await rig.patch(place, whole_body(b"abc"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bind(rig.patch, offset=before), place, FedBody())
+        await wait_all_tasks_blocked()
+        rig = killed(rig)
+        nursery.cancel_scope.cancel()
+    await rig.open()
+    assert (await rig.head(place)).offset == before
+
+
+async def test_what_was_only_registered_before_a_power_cut_survives_a_kill_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    rig = await make_rig(fsync="complete")
+    place = await rig.upload(6)
+    rig = without_power(rig)
+    await rig.open()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.patch, place, FedBody())
+        await wait_all_tasks_blocked()
+        rig = killed(rig)
+        nursery.cancel_scope.cancel()
+    await rig.open()
+    await rig.patch(place, whole_body(b"abcdef"))
+    assert await finished(rig, place) == b"abcdef"
