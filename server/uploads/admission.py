@@ -229,9 +229,11 @@ def binding_length(file: LiveFile, claim: Claim) -> int | None:
 
 def _unreserved_bytes(file: LiveFile, claim: Claim) -> int:
     """How many more bytes than are stored or reserved this claim declares the file to have."""
-    declared = claim.length
+    declared, known = claim.length, binding_length(file, claim)
     if declared is None and claim.offset is None and claim.ends_file:
         declared = claim.body_bytes
+    if declared is not None and known is not None:
+        declared = min(declared, known)  # what goes beyond is refused for that, not for want of room
     return (declared or 0) - file.received - file.reserved_bytes
 
 

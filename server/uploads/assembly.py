@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from penstock.protocol.errors import InvalidMessage
 from penstock.server.settings import MIB
 from penstock.server.uploads.append import Append
 from penstock.storage.blobs.base import BlobWriter
+from penstock.storage.errors import BlobMissing
 
 STEP_BYTES = 64 * MIB  # copied in one hop: a cancel waits for one step at most
 
@@ -27,7 +29,7 @@ class Piece(NamedTuple):
 async def assemble(append: Append, pieces: Sequence[Piece], writer: BlobWriter) -> None:
     """Append what is missing of the pieces, in order. On a stop it returns, see `append.stop_reason`.
 
-    Raises: StoreError.
+    Raises: StoreError; InvalidMessage when one of the pieces is gone.
     """
     append.sink.writer = writer
     with append.fresh_scope():
@@ -35,7 +37,10 @@ async def assemble(append: Append, pieces: Sequence[Piece], writer: BlobWriter) 
             await append.pass_gate()
             if append.taken_bytes == 0:
                 await append.on_first_byte()
-            await writer.copy_from(*step)
+            try:
+                await writer.copy_from(*step)
+            except BlobMissing:
+                raise InvalidMessage("Upload-Concat: a partial upload was removed meanwhile") from None
             append.took_elsewhere(step.count_bytes)
             await append.sink.wrote_elsewhere(step.count_bytes)
 

@@ -108,7 +108,7 @@ class Transfer:
         except Overrun:
             return self._too_long()
         except GatewayError as refusal:
-            self._refused = True  # at its first byte
+            self._refused = True  # at its first byte, or for what it is made of
             return refusal
         except StoreError as trouble:
             return _store_trouble(trouble)

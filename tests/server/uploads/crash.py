@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy, deepcopy
 
 from tests.server.uploads.rig import Rig
 from tests.server.uploads.test_machine import copied_store
@@ -10,7 +10,9 @@ from tests.server.uploads.test_machine import copied_store
 
 def killed(rig: Rig) -> Rig:
     """What a kill leaves at this moment; the old process may go on. To be opened."""
-    after = Rig(rig.settings, deepcopy(rig.blobs), rig.store)
+    blobs = copy(rig.blobs)
+    blobs.gate = None  # the disk goes on
+    after = Rig(rig.settings, deepcopy(blobs), rig.store)
     after.store = copied_store(rig)
     after.blobs.open_writers = 0
     for blob in after.blobs.incoming_blobs.values():

@@ -27,9 +27,8 @@ from tests.server.uploads.sums import assert_nothing_held, assert_sums
 async def check(world: World) -> None:
     """After every step, whatever is still going on."""
     world.note_sizes()
-    for session in world.rig.gateway._registry.sessions.values():
-        for file in session.all_files:
-            check_file(world, file)
+    for file in world.files():
+        check_file(world, file)
     assert_sums(world.rig)
     check_facts(world)
     await check_snapshot(world)
@@ -124,8 +123,7 @@ Picture = dict[str, object]
 def picture(world: World) -> Picture | None:
     """All that a refused input must leave as it is; None if there is no telling."""
     rig = world.rig
-    files = [file for session in rig.gateway._registry.sessions.values() for file in session.all_files]
-    if not all(file.recovered or file.ended for file in files):
+    if not all(file.recovered or file.ended for file in world.files()):
         return None  # the first touch after a restart changes things
     taken = sum(one.body.taken for one in world.requests if one.body is not None) + world.taken_bytes
     return {

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 import trio.testing
 
-from penstock.protocol.errors import GatewayError, SessionNotFound
+from penstock.protocol.errors import GatewayError, ServerError, SessionNotFound
 from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.resources import Place
 from penstock.storage.errors import StoreError
@@ -89,6 +89,8 @@ class World:
                 await call()
         except GatewayError as error:
             request.error = error
+            if isinstance(error, ServerError) and not self.troubled:
+                raise AssertionError("a server fault, though all was well") from error
             self.refused |= request is self.asked and (request.body is None or not request.body.taken)
         except StoreError:
             assert self.troubled
@@ -102,12 +104,15 @@ class World:
         there = [one for one in self.requests if isinstance(one, Sender) and not one.over]
         return there[which % len(there)] if there else None
 
+    def files(self) -> list[LiveFile]:
+        """All that are in memory."""
+        return [file for one in self.rig.gateway._registry.sessions.values() for file in one.all_files]
+
     def note_sizes(self) -> None:
-        for session in self.rig.gateway._registry.sessions.values():
-            for file in session.all_files:
-                upload = self.uploads.get(file.row.upload_id)
-                if upload is not None and file.row.file_size is not None:
-                    upload.size = file.row.file_size
+        for file in self.files():
+            upload = self.uploads.get(file.row.upload_id)
+            if upload is not None and file.row.file_size is not None:
+                upload.size = file.row.file_size
 
     def row_of(self, upload_id: str) -> object:
         rows = self.rig.store._tables.files.values()

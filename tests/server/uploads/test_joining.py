@@ -16,13 +16,14 @@ from penstock.protocol.errors import (
     NetworkError,
     UploadLocked,
 )
+from penstock.protocol.lifecycle import State
 from penstock.server.uploads import assembly
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.idempotency import IdempotencyKey
 from penstock.server.uploads.resources import NewUpload, Place
 from tests.server.uploads.crash import killed
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
-from tests.server.uploads.sums import assert_sums
+from tests.server.uploads.sums import assert_nothing_held, assert_sums
 from tests.server.uploads.test_concatenation import concatenate, finished, partial, with_parts
 from tests.server.uploads.test_invariants import until
 
@@ -250,6 +251,29 @@ async def test_a_repetition_does_not_need_the_partials(autojump_clock: MockClock
     first = await concatenate(rig, one)
     assert rig.blobs.incoming_blobs == {}
     assert await concatenate(rig, one) == first
+
+
+async def test_a_partial_that_is_removed_while_it_is_copied(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "STEP_BYTES", 1)
+    rig = await make_rig()
+    session_id, places = await with_parts(rig, 3, 100)
+    await rig.patch(places[0], whole_body(b"abc"))
+    await rig.patch(places[1], whole_body(b"d" * 100))
+    async with rig.watcher(session_id) as watcher, trio.open_nursery() as nursery:
+        nursery.start_soon(not_together, rig, session_id, *places)
+        await until(lambda: rig.file(session_id).received > 1)
+        await rig.gateway.resources.terminate(ANYBODY, places[1])
+        await wait_all_tasks_blocked()
+        assert "session-error" not in await watcher.names()  # nothing is wrong with the disk
+    assert_nothing_held(rig)
+    assert rig.file(session_id).row.state is State.UPLOADING
+
+
+async def not_together(rig: Rig, session_id: str, *places: Place) -> None:
+    with pytest.raises(InvalidMessage):
+        await concatenate(rig, *places, session_id=session_id, file_id="f1")
 
 
 async def test_a_kill_never_leaves_a_final_that_nobody_completes(autojump_clock: MockClock) -> None:

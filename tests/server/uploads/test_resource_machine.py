@@ -80,6 +80,10 @@ def refusable(world: World, name: str, arguments: list[Any]) -> bool:
     """Whether its refusal must leave everything alone. A take-over may be refused afterwards."""
     if name == "head":
         return arguments[1] is Manner.PEEK
+    if name == "command" and any(
+        file.append and file.received == file.row.file_size for file in world.files()
+    ):
+        return False  # a pause that comes too late ends the body that has not ended yet
     if name not in ("patch", "send_all", "put"):
         return name in REFUSABLE
     upload = world.upload(arguments[0])

@@ -18,7 +18,7 @@ from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.digests import Digest
 from penstock.storage.errors import StoreError
-from tests.server.uploads.crash import without_power
+from tests.server.uploads.crash import killed, without_power
 from tests.server.uploads.rig import FedBody, make_rig, whole_body
 from tests.server.uploads.sums import assert_sums
 from tests.server.uploads.test_concatenation import concatenate, finished, partial
@@ -114,8 +114,11 @@ async def test_unsynced_bytes_do_not_become_a_file_after_a_power_cut(
     place = await rig.upload(3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rig.patch, place, whole_body(b"abc"))
-        await until(lambda: rig.store._tables.files[place[1:]].state is State.FINISHING)
-        rig = without_power(rig)
+        await until(lambda: rig.file(*place[1:]).row.state is State.FINISHING)
+        with slow(rig.blobs):
+            await until(lambda: rig.store._tables.files[place[1:]].state is State.FINISHING)
+            after = without_power(rig)
+    rig = after
     await rig.open()
     with pytest.raises(UploadFailed):
         await rig.head(place)
