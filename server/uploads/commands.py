@@ -7,6 +7,7 @@ for the disk at most, never for a peer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -233,8 +234,9 @@ class Commands:
         if row.state is State.CANCELLED or row.removed:
             raise UploadCancelled("the upload is gone already")
         if row.state is not State.COMPLETED:
-            await self.cancel_files(session, [file], "terminated", removed=True)
-            return
+            with suppress(UploadAlreadyCompleted):  # it is finished by now
+                await self.cancel_files(session, [file], "terminated", removed=True)
+                return
         if not session.settings.terminate_finished:
             raise InsufficientPermissions("the file is finished, and finished files are not removed here")
         async with session.lock:

@@ -9,7 +9,7 @@ import trio
 
 from penstock.protocol.errors import UploadCancelled
 from penstock.protocol.lifecycle import State
-from penstock.server.uploads.admission import locked
+from penstock.server.uploads.admission import is_held, locked
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.facts import public_status, upload_path
 from penstock.server.uploads.file import LiveFile
@@ -72,6 +72,10 @@ async def report(session: LiveSession, file: LiveFile, manner: Manner, recovery:
 
 
 async def _clear(session: LiveSession, file: LiveFile, manner: Manner) -> None:
+    if manner is Manner.POLITE and not is_held(session, file):
+        with trio.move_on_after(session.settings.takeover_probe_s):
+            while file.held and file.append is None:  # one is just being let in: its bytes are on their way
+                await session.changed.park()
     for visit in list(file.held):
         visit.stop(StopReason.SUPERSEDED)
     writer = file.append

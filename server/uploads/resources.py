@@ -278,7 +278,8 @@ class Resources:
         if not row.is_partial:
             row.upload_concat = wanted.upload_concat
         row.upload_metadata = wanted.upload_metadata
-        row.stays_open = wanted.stays_open
+        if file.append is None:  # else that request decides
+            row.stays_open = wanted.stays_open
         row.digest_wanted = wanted.digest_wanted or row.digest_wanted
         fresh = file.durable == 0 and file.append is None
         place = Place(row.upload_id, session.session_id, row.file_id)

@@ -235,8 +235,8 @@ class LiveSession:
         if file.row.is_partial or file.parts:
             with self.changing(file):
                 file.received += count
-            if file.judged.row.is_partial:
-                return  # a piece of no file that anybody could watch
+            if file.judged.row.is_partial or file.judged.ended:
+                return  # a piece of no file that anybody watches
             file = file.judged
         else:
             file.received += count

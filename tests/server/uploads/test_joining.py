@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial as bind
 
 import pytest
@@ -14,6 +15,7 @@ from penstock.protocol.errors import (
     InsufficientStorage,
     InvalidMessage,
     NetworkError,
+    UploadCancelled,
     UploadLocked,
 )
 from penstock.protocol.lifecycle import State
@@ -94,6 +96,38 @@ async def test_a_length_beyond_the_limit_is_refused_when_it_is_said(autojump_clo
     with pytest.raises(FileSizeExceeded):
         await join(rig, session_id, 20)
     assert rig.file(session_id).row.file_size is None
+
+
+async def test_a_running_request_decides_whether_its_file_stays_open(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(6)
+    body = FedBody(b"abc", length=6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.put, session_id, body)
+        await wait_all_tasks_blocked()
+        wanted = NewUpload(session_id=session_id, file_id="f1", stays_open=True)
+        await rig.gateway.resources.create(ANYBODY, wanted)
+        body.feed(b"def")
+    assert await rig.finished_bytes(session_id) == b"abcdef"
+
+
+async def test_a_termination_beside_the_last_byte_wins(autojump_clock: MockClock) -> None:
+    for steps in range(25):
+        rig = await make_rig()
+        place = await rig.upload(3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tolerant, rig, place)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await rig.gateway.resources.terminate(ANYBODY, place)
+        assert (rig.blobs.incoming_blobs, rig.blobs.published_blobs) == ({}, {}), steps
+        with pytest.raises(UploadCancelled):
+            await rig.head(place)
+
+
+async def tolerant(rig: Rig, place: Place) -> None:
+    with suppress(UploadCancelled):
+        await rig.patch(place, whole_body(b"abc"))
 
 
 async def test_two_creations_of_one_new_file_meet(autojump_clock: MockClock) -> None:

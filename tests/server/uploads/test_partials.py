@@ -40,6 +40,22 @@ async def test_a_partials_first_byte_after_the_file_has_ended(autojump_clock: Mo
     assert_sums(rig)
 
 
+async def test_bytes_of_a_partial_are_no_progress_of_a_file_that_has_ended(autojump_clock: MockClock) -> None:
+    rig = await make_rig(progress_interval_s=0)
+    session_id, (one, _) = await with_parts(rig, 3, 3)
+    body = FedBody(b"a", length=3)
+    async with rig.watcher(session_id) as watcher, trio.open_nursery() as nursery:
+        nursery.start_soon(rig.patch, one, body)
+        await wait_all_tasks_blocked()
+        await rig.put(session_id, whole_body(b"abcdef"))
+        assert (await watcher.names())[-2:] == ["session-completed", "upload-progress"]
+        body.feed(b"bc")
+        await wait_all_tasks_blocked()
+        assert await watcher.names() == []
+    assert (await rig.head(one)).offset == 3
+    assert_sums(rig)
+
+
 async def test_a_partials_first_byte_revives_no_failed_file(autojump_clock: MockClock) -> None:
     rig = await make_rig()
     session_id, (one, _) = await with_parts(rig, 3, 3)

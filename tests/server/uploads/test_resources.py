@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from penstock.protocol.errors import (
     ChecksumMismatch,
@@ -32,6 +33,7 @@ from penstock.server.uploads.idempotency import IdempotencyKey
 from penstock.server.uploads.offsets import Manner
 from penstock.server.uploads.resources import NewUpload, Place
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
+from tests.server.uploads.test_invariants import slow
 
 
 async def later(rig: Rig, seconds: float) -> None:
@@ -318,6 +320,23 @@ async def test_bytes_beyond_the_end_fail_those_who_do_not_clip(autojump_clock: M
         await rig.put(place.session_id, FedBody(b"abcdef", ended=True), offset=0, file_id=place.file_id)
     with pytest.raises(UploadFailed):
         await rig.head(place)
+
+
+async def test_a_look_right_behind_an_append_costs_it_no_byte(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    place = await rig.upload(None)
+    async with trio.open_nursery() as nursery:
+
+        async def look() -> None:
+            with suppress(UploadLocked):
+                await rig.head(place)
+
+        with slow(rig.blobs):  # it is still being let in
+            nursery.start_soon(lambda: rig.patch(place, whole_body(b"abc"), length=6))
+            await wait_all_tasks_blocked()
+            nursery.start_soon(look)
+            await wait_all_tasks_blocked()
+    assert (await rig.head(place)).offset == 3
 
 
 # What stays open until its client says otherwise
