@@ -124,6 +124,10 @@ class World:
     async def full(self, on: bool) -> None:
         self.rig.blobs.full_at_bytes = self.rig.blobs.used_bytes() + 1000 if on else 1 << 62
 
+    @property
+    def is_full(self) -> bool:
+        return self.rig.blobs.full_at_bytes < 1 << 62
+
     async def slow(self, on: bool) -> None:
         """While the disk is slow nothing that is asked of it is done."""
         rig, gate = self.rig, self.rig.blobs.gate

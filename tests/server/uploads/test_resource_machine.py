@@ -84,6 +84,8 @@ def refusable(world: World, name: str, arguments: list[Any]) -> bool:
         file.append and file.received == file.row.file_size for file in world.files()
     ):
         return False  # a pause that comes too late ends the body that has not ended yet
+    if name == "concatenate" and world.is_full:
+        return False  # it was begun, and breaks off
     if name not in ("patch", "send_all", "put"):
         return name in REFUSABLE
     upload = world.upload(arguments[0])
