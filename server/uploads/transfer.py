@@ -59,6 +59,7 @@ class Transfer:
         self._finisher = finisher
         self._start = append.file.durable
         self._refused = False
+        self._failed_before = append.file.row.state is State.FAILED
         self._key = append.file.row.blob_key
         self._hash = claim.digest.start() if claim.digest else None
         append.on_first_byte = self._begin
@@ -138,13 +139,16 @@ class Transfer:
 
     async def _begin(self) -> None:
         await self._admission.begin(self.append, self._claim)
+        self._failed_before = False
         self._start = self.file.durable  # 0 in a new attempt
 
     async def _settle(self, error: GatewayError | None) -> GatewayError | None:
         """Keep what was taken, move the file on, and say what the request is answered."""
         append = self.append
         try:
-            if not append.cancelled:
+            if append.cancelled:
+                self._forget_unkept()  # others may come before the canceller has waited for all it stops
+            else:
                 error = await self._keep(error)
                 await append.tell_due_pause(last=True)
                 await self._conclude(error)
@@ -159,7 +163,7 @@ class Transfer:
             await append.sink.aclose()  # noqa: ASYNC102 - `pump` shields all of this; the disk has no deadline
             await self._drop_unused()  # noqa: ASYNC102 - as above
         row = self.file.row
-        if error is None and row.state is State.FAILED and row.error_code:
+        if error is None and row.state is State.FAILED and row.error_code and not self._failed_before:
             error = error_named(row.error_code, row.error_message or "")  # it came whole, and was not right
         reason = append.stop_reason
         if reason is not None and (error is None or append.cancelled):
@@ -185,9 +189,12 @@ class Transfer:
         except StoreError as trouble:
             append.sink.drop_buffers()
             error = _store_trouble(trouble)
+        self._forget_unkept()
+        return error
+
+    def _forget_unkept(self) -> None:
         with self.session.changing(self.file):
             self.file.received = self.file.durable
-        return error
 
     async def _verify(self, error: GatewayError | None) -> GatewayError | None:
         """Compare the digest; unless it fits, nothing of this request stays. Raises: StoreError."""

@@ -22,8 +22,9 @@ from penstock.server.uploads.actor import ANYBODY
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
 from tests.server.uploads.test_concatenation import concatenate, with_parts
+from tests.server.uploads.test_finals import both, cut_final
 from tests.server.uploads.test_invariants import slow
-from tests.server.uploads.test_joining import both, cut_final, refused
+from tests.server.uploads.test_joining import refused
 
 
 async def test_a_partials_first_byte_after_the_file_has_ended(autojump_clock: MockClock) -> None:
