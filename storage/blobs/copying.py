@@ -6,21 +6,13 @@ All of it blocks, and raises OSError or BlobFault.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import struct
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
 from penstock.storage.blobs import files
 from penstock.storage.errors import BlobFault
-
-CloneRange = Callable[[int, int, int, int, int], None]  # the fields of a `Span`, in order
-CopyFileRange = Callable[[int, int, int, int, int], int]  # as `os.copy_file_range`
-
-# Python has a name for it since 3.12. Before, nothing is shared on machines whose ioctls have other numbers.
-_FICLONERANGE: int = getattr(fcntl, "FICLONERANGE", 0x4020940D)
+from penstock.storage.kernel import Kernel
 
 # Not by this way, but maybe by the next. EBADF, EPERM, ENOTTY: so do some file systems and sandboxes say that
 # they know no such call. EISDIR: that there are no unnamed files. EAGAIN: ZFS, while bytes are on their way
@@ -48,24 +40,12 @@ class Span(NamedTuple):
         return self._replace(length=length), rest
 
 
-def clone_range(source_fd: int, start: int, length: int, target_fd: int, at: int) -> None:
-    """Let both files have the same blocks on disk: ioctl_ficlonerange(2). A length of 0 would mean all."""
-    fcntl.ioctl(target_fd, _FICLONERANGE, struct.pack("@qQQQ", source_fd, start, length, at))
-
-
 class Copier:
     """Copies between files of one directory, in the cheapest way that its file system knows."""
 
-    def __init__(
-        self,
-        directory_fd: int,
-        *,
-        clone_range: CloneRange = clone_range,
-        copy_file_range: CopyFileRange = os.copy_file_range,
-    ) -> None:
+    def __init__(self, kernel: Kernel, directory_fd: int) -> None:
+        self._kernel = kernel
         self._directory_fd = directory_fd
-        self._clone_range = clone_range
-        self._copy_file_range = copy_file_range
         self._probed = False
         self._block: int | None = None
 
@@ -82,7 +62,7 @@ class Copier:
         If it fails, there may be anything in the target behind `at`.
         Raises: BlobFault when the source is too short.
         """
-        files.checked_size(span.source_fd, span.start + span.length)
+        files.checked_size(self._kernel, span.source_fd, span.start + span.length)
         block = self.sharing_block()
         if block is None or (span.at - span.start) % block:
             self._copy(span)
@@ -97,7 +77,7 @@ class Copier:
         if not span.length:
             return
         try:
-            self._clone_range(*span)
+            self._kernel.clone_range(*span)
         except OSError as error:
             if error.errno not in _TRY_OTHERWISE:
                 raise
@@ -107,7 +87,7 @@ class Copier:
         while span.length:
             copied = self._copied_by_kernel(span)
             if not copied:
-                _read_and_write(span)
+                self._read_and_write(span)
                 return
             span = span.split(copied)[1]
 
@@ -115,11 +95,19 @@ class Copier:
         """Bytes copied, often fewer than asked for; 0: not by this way. Some kernels say 0 for no reason."""
         source_fd, start, length, target_fd, at = span
         try:
-            return self._copy_file_range(source_fd, target_fd, length, start, at)
+            return self._kernel.copy_file_range(source_fd, target_fd, length, start, at)
         except OSError as error:
             if error.errno not in _TRY_OTHERWISE:
                 raise
             return 0
+
+    def _read_and_write(self, span: Span) -> None:
+        done = 0
+        for piece in files.pieces(self._kernel, span.source_fd, span.start, span.length):
+            files.write_all(self._kernel, span.target_fd, piece, span.at + done)
+            done += len(piece)
+        if done < span.length:
+            raise BlobFault(f"{span.start + span.length} bytes were promised, {span.start + done} are there")
 
     def _probe(self) -> int | None:
         try:
@@ -131,24 +119,15 @@ class Copier:
 
     def _shared_block(self) -> int | None:
         """Share the middle one of three blocks: at the end of a file other rules hold. Leaves no file."""
-        block = os.fstatvfs(self._directory_fd).f_bsize
+        block = self._kernel.fstatvfs(self._directory_fd).f_bsize
         wanted = b"+" * block
         with ExitStack() as opened:
             source_fd, target_fd = self._open_unnamed(opened), self._open_unnamed(opened)
-            files.write_all(source_fd, memoryview(b"-" * block + wanted + b"-" * block), 0)
-            self._clone_range(source_fd, block, block, target_fd, 0)
-            return block if os.pread(target_fd, 2 * block, 0) == wanted else None
+            files.write_all(self._kernel, source_fd, memoryview(b"-" * block + wanted + b"-" * block), 0)
+            self._kernel.clone_range(source_fd, block, block, target_fd, 0)
+            return block if self._kernel.pread(target_fd, 2 * block, 0) == wanted else None
 
     def _open_unnamed(self, opened: ExitStack) -> int:
-        fd = os.open(".", os.O_RDWR | os.O_TMPFILE, 0o600, dir_fd=self._directory_fd)
-        opened.callback(os.close, fd)
+        fd = self._kernel.open(".", os.O_RDWR | os.O_TMPFILE, 0o600, dir_fd=self._directory_fd)
+        opened.callback(self._kernel.close, fd)
         return fd
-
-
-def _read_and_write(span: Span) -> None:
-    done = 0
-    for piece in files.pieces(span.source_fd, span.start, span.length):
-        files.write_all(span.target_fd, piece, span.at + done)
-        done += len(piece)
-    if done < span.length:
-        raise BlobFault(f"{span.start + span.length} bytes were promised, {span.start + done} are there")

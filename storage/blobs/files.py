@@ -8,99 +8,100 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from penstock.storage.errors import BlobFault, BlobMissing
+from penstock.storage.kernel import Kernel
 
 STEP_BYTES = 1024 * 1024
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-def write_all(fd: int, data: memoryview, at: int) -> None:
+def write_all(kernel: Kernel, fd: int, data: memoryview, at: int) -> None:
     """A write may be short (full disk, signal): the rest is tried again, and then says why."""
     done = 0
     while done < len(data):
-        done += os.pwrite(fd, data[done:], at + done)
+        done += kernel.pwrite(fd, data[done:], at + done)
 
 
-def pieces(fd: int, start: int, max_bytes: int) -> Iterator[memoryview]:
+def pieces(kernel: Kernel, fd: int, start: int, max_bytes: int) -> Iterator[memoryview]:
     """Up to `max_bytes` from `start`, fewer at the end. Through one buffer: each overwrites the last."""
     buffer = memoryview(bytearray(min(max_bytes, STEP_BYTES)))
     end = start + max_bytes
-    while start < end and (got := os.preadv(fd, [buffer[: end - start]], start)):
+    while start < end and (got := kernel.preadv(fd, [buffer[: end - start]], start)):
         yield buffer[:got]
         start += got
 
 
-def checked_size(fd: int, at_least: int) -> int:
+def checked_size(kernel: Kernel, fd: int, at_least: int) -> int:
     """Bytes in the file. Raises: BlobFault when they are fewer than `at_least`."""
-    size = os.fstat(fd).st_size
+    size = kernel.fstat(fd).st_size
     if size < at_least:
         raise BlobFault(f"{at_least} bytes were promised, {size} are there")
     return size
 
 
-def cut_open(fd: int, end: int) -> None:
+def cut_open(kernel: Kernel, fd: int, end: int) -> None:
     """Truncate to `end`. Raises: BlobFault when it is shorter."""
-    if checked_size(fd, end) > end:
-        os.ftruncate(fd, end)
+    if checked_size(kernel, fd, end) > end:
+        kernel.ftruncate(fd, end)
 
 
-def link_or_rename(key: str, incoming_fd: int, name: str, category_fd: int) -> None:
+def link_or_rename(kernel: Kernel, key: str, incoming_fd: int, name: str, category_fd: int) -> None:
     """Give the blob its final name, which must be free; where links are known it keeps the old one too."""
     try:
-        os.link(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
+        kernel.link(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         # The name was free a moment ago, it is random, and this process alone uses the directory.
-        os.rename(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
+        kernel.rename(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
 
 
-def inode(name: str, directory_fd: int) -> int | None:
+def inode(kernel: Kernel, name: str, directory_fd: int) -> int | None:
     """Which file has that name, None when there is none."""
     try:
-        return os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_ino
+        return kernel.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_ino
     except FileNotFoundError:
         return None
 
 
-def unlink(name: str, directory_fd: int) -> None:
+def unlink(kernel: Kernel, name: str, directory_fd: int) -> None:
     """None there is fine."""
     with suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory_fd)
+        kernel.unlink(name, dir_fd=directory_fd)
 
 
-def open_incoming(key: str, flags: int, directory_fd: int) -> int:
+def open_incoming(kernel: Kernel, key: str, flags: int, directory_fd: int) -> int:
     """A descriptor. Raises: BlobMissing."""
     try:
-        return os.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory_fd)
+        return kernel.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory_fd)
     except FileNotFoundError:
         raise BlobMissing(f"there is no incoming blob {key}") from None
 
 
-def open_reader(name: str, directory_fd: int) -> tuple[int, int]:
+def open_reader(kernel: Kernel, name: str, directory_fd: int) -> tuple[int, int]:
     """(descriptor, bytes). Raises: BlobMissing."""
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory_fd)
+        fd = kernel.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory_fd)
     except FileNotFoundError:
         raise BlobMissing(f"there is no published blob {name}") from None
-    return fd, os.fstat(fd).st_size
+    return fd, kernel.fstat(fd).st_size
 
 
-def listed(directory_fd: int, ours: Callable[[str], bool]) -> list[tuple[str, float]]:
+def listed(kernel: Kernel, directory_fd: int, ours: Callable[[str], bool]) -> list[tuple[str, float]]:
     """(name, last change) of every file whose name is one of ours."""
     found = []
-    own_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)  # its own reading position
+    own_fd = kernel.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=directory_fd)  # its own reading position
     try:
-        for name in os.listdir(own_fd):
+        for name in kernel.listdir(own_fd):
             with suppress(FileNotFoundError):  # gone since
                 if ours(name):
-                    found.append((name, os.stat(name, dir_fd=own_fd, follow_symlinks=False).st_mtime))
+                    found.append((name, kernel.stat(name, dir_fd=own_fd, follow_symlinks=False).st_mtime))
     finally:
-        os.close(own_fd)
+        kernel.close(own_fd)
     return found
 
 
-def free_bytes(directory_fd: int) -> int:
+def free_bytes(kernel: Kernel, directory_fd: int) -> int:
     """What an unprivileged process may still write."""
-    file_system = os.fstatvfs(directory_fd)
+    file_system = kernel.fstatvfs(directory_fd)
     return file_system.f_bavail * file_system.f_frsize

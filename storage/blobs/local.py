@@ -7,16 +7,16 @@ into a worker thread that does the whole step.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
 import msgspec
 import trio
 
-from penstock.storage.blobs import copying, files, publishing, small
+from penstock.storage.blobs import files, publishing, small
 from penstock.storage.blobs.base import Hash, SmallBlob
-from penstock.storage.blobs.copying import CloneRange, Copier, CopyFileRange, Span
+from penstock.storage.blobs.copying import Copier, Span
 from penstock.storage.blobs.names import checked_key, checked_place, is_key, is_name
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
@@ -69,14 +69,14 @@ class LocalWriter:
             return
         self._closed = True
         self._store.statistics.open_writers -= 1
-        await self._store.disk.run_shielded(os.close, self._fd)
+        await self._store.disk.run_shielded(self._store.kernel.close, self._fd)
 
     def _write(self, data: memoryview, sync: bool, hashes: Sequence[Hash]) -> None:
         self._check()
         try:
-            files.write_all(self._fd, data, self._written)
+            files.write_all(self._store.kernel, self._fd, data, self._written)
         except OSError:
-            os.ftruncate(self._fd, self._written)
+            self._store.kernel.ftruncate(self._fd, self._written)
             raise
         self._written += len(data)
         for hash_ in hashes:
@@ -90,10 +90,10 @@ class LocalWriter:
         try:
             self._store.copier.copy(Span(source_fd, start, count, self._fd, self._written))
         except BaseException:
-            os.ftruncate(self._fd, self._written)
+            self._store.kernel.ftruncate(self._fd, self._written)
             raise
         finally:
-            os.close(source_fd)
+            self._store.kernel.close(source_fd)
         self._written += count
 
     def _sync(self) -> None:
@@ -125,7 +125,7 @@ class LocalReader:
     async def read_at(self, offset: int, max_bytes: int) -> bytes:
         if self._closed:
             raise StoreError("the reader is closed")
-        return await self._store.disk.run(os.pread, self._fd, max_bytes, offset)
+        return await self._store.disk.run(self._store.kernel.pread, self._fd, max_bytes, offset)
 
     async def aclose(self) -> None:
         if self._closed:
@@ -133,7 +133,7 @@ class LocalReader:
             return
         self._closed = True
         self._store.statistics.open_readers -= 1
-        await self._store.disk.run_shielded(os.close, self._fd)
+        await self._store.disk.run_shielded(self._store.kernel.close, self._fd)
 
 
 class LocalBlobs:
@@ -144,24 +144,15 @@ class LocalBlobs:
     * never: nothing.
     """
 
-    def __init__(
-        self,
-        directory: DataDirectory,
-        disk: Disk,
-        *,
-        fsync: Fsync = "append",
-        fdatasync: Callable[[int], None] = os.fdatasync,
-        clone_range: CloneRange = copying.clone_range,
-        copy_file_range: CopyFileRange = os.copy_file_range,
-    ) -> None:
+    def __init__(self, directory: DataDirectory, disk: Disk, *, fsync: Fsync = "append") -> None:
+        self.kernel = directory.kernel
         self.disk = disk
         self.statistics = BlobStatistics()
         self.syncs_appends = fsync == "append"
         self._syncs_published = fsync != "never"
-        self._fdatasync = fdatasync
         self._incoming_fd = directory.incoming_fd
         self._category_fds = directory.category_fds
-        self.copier = Copier(directory.incoming_fd, clone_range=clone_range, copy_file_range=copy_file_range)
+        self.copier = Copier(directory.kernel, directory.incoming_fd)
 
     async def open_writer(self, key: str, *, at: int) -> LocalWriter:
         fd = await self.disk.run(self._open_writer, checked_key(key), at)
@@ -194,7 +185,7 @@ class LocalBlobs:
         self.statistics.syncs += len(blobs) * self._syncs_published
 
     async def delete(self, key: str) -> None:
-        await self.disk.run(files.unlink, checked_key(key), self._incoming_fd)
+        await self.disk.run(files.unlink, self.kernel, checked_key(key), self._incoming_fd)
 
     async def unpublish(self, category: str, name: str) -> None:
         await self.disk.run(self._unpublish, *checked_place(category, name))
@@ -205,24 +196,24 @@ class LocalBlobs:
         return LocalReader(self, fd, size)
 
     async def incoming(self) -> list[tuple[str, float]]:
-        return await self.disk.run(files.listed, self._incoming_fd, is_key)
+        return await self.disk.run(files.listed, self.kernel, self._incoming_fd, is_key)
 
     async def published(self) -> list[tuple[str, str, float]]:
         return await self.disk.run(self._published)
 
     async def free_bytes(self) -> int:
-        return await self.disk.run(files.free_bytes, self._incoming_fd)
+        return await self.disk.run(files.free_bytes, self.kernel, self._incoming_fd)
 
     def sync_data(self, fd: int) -> None:
         """Blocks. Raises: BlobFault."""
         try:
-            self._fdatasync(fd)
+            self.kernel.fdatasync(fd)
         except OSError as error:
             raise BlobFault(f"sync failed: {error}") from error
 
     def open_source(self, key: str) -> int:
         """A descriptor of an incoming blob, for reading. Blocks. Raises: BlobMissing."""
-        return files.open_incoming(key, os.O_RDONLY, self._incoming_fd)
+        return files.open_incoming(self.kernel, key, os.O_RDONLY, self._incoming_fd)
 
     # What follows runs in a worker thread.
 
@@ -234,60 +225,62 @@ class LocalBlobs:
 
     def _open_writer(self, key: str, at: int) -> int:
         create = os.O_CREAT if at == 0 else 0
-        fd = files.open_incoming(key, os.O_RDWR | create, self._incoming_fd)
+        fd = files.open_incoming(self.kernel, key, os.O_RDWR | create, self._incoming_fd)
         try:
-            if at == 0 and self.syncs_appends:
-                os.fsync(self._incoming_fd)  # also when it was there: its creator may have died before this
-            files.cut_open(fd, at)
+            if (
+                at == 0 and self.syncs_appends
+            ):  # also when it was there: its creator may have died before this
+                self.kernel.fsync(self._incoming_fd)
+            files.cut_open(self.kernel, fd, at)
         except BaseException:
-            os.close(fd)
+            self.kernel.close(fd)
             raise
         return fd
 
     def _size(self, key: str) -> int | None:
         try:
-            return os.stat(key, dir_fd=self._incoming_fd, follow_symlinks=False).st_size
+            return self.kernel.stat(key, dir_fd=self._incoming_fd, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
 
     def _cut(self, key: str, end: int) -> None:
-        fd = files.open_incoming(key, os.O_RDWR, self._incoming_fd)
+        fd = files.open_incoming(self.kernel, key, os.O_RDWR, self._incoming_fd)
         try:
-            files.cut_open(fd, end)
+            files.cut_open(self.kernel, fd, end)
             if self.syncs_appends:
                 self.sync_data(fd)
         finally:
-            os.close(fd)
+            self.kernel.close(fd)
 
     def _feed(self, key: str, hash_: Hash, start: int, max_bytes: int) -> int:
         fd = self.open_source(key)
         try:
             fed = 0
-            for piece in files.pieces(fd, start, max_bytes):
+            for piece in files.pieces(self.kernel, fd, start, max_bytes):
                 hash_.update(piece)
                 fed += len(piece)
             return fed
         finally:
-            os.close(fd)
+            self.kernel.close(fd)
 
     def _publish(self, key: str, category: str, name: str) -> None:
         sync = self.sync_data if self._syncs_published else None
-        publishing.publish(key, name, self._incoming_fd, self._category_fd(category), sync)
+        publishing.publish(self.kernel, key, name, self._incoming_fd, self._category_fd(category), sync)
 
     def _store_small(self, category: str, blobs: Sequence[SmallBlob]) -> None:
         sync = self.sync_data if self._syncs_published else None
-        small.store(blobs, self._incoming_fd, self._category_fd(category), sync)
+        small.store(self.kernel, blobs, self._incoming_fd, self._category_fd(category), sync)
 
     def _unpublish(self, category: str, name: str) -> None:
         with suppress(BlobMissing):
-            files.unlink(name, self._category_fd(category))
+            files.unlink(self.kernel, name, self._category_fd(category))
 
     def _open_published(self, category: str, name: str) -> tuple[int, int]:
-        return files.open_reader(name, self._category_fd(category))
+        return files.open_reader(self.kernel, name, self._category_fd(category))
 
     def _published(self) -> list[tuple[str, str, float]]:
         return [
             (category, name, changed)
             for category, fd in self._category_fds.items()
-            for name, changed in files.listed(fd, is_name)
+            for name, changed in files.listed(self.kernel, fd, is_name)
         ]

@@ -7,10 +7,16 @@ from collections.abc import Callable
 
 from penstock.storage.blobs import files
 from penstock.storage.errors import BlobFault, BlobMissing
+from penstock.storage.kernel import Kernel
 
 
 def publish(
-    key: str, name: str, incoming_fd: int, category_fd: int, sync: Callable[[int], None] | None
+    kernel: Kernel,
+    key: str,
+    name: str,
+    incoming_fd: int,
+    category_fd: int,
+    sync: Callable[[int], None] | None,
 ) -> None:
     """Sync the bytes, link the new name, make it durable, only then drop the old one. Repeatable.
 
@@ -18,24 +24,24 @@ def publish(
     found to belong to nobody. `sync` makes a descriptor's bytes durable; None: no syncs.
     """
     try:
-        fd = files.open_incoming(key, os.O_RDWR, incoming_fd)
+        fd = files.open_incoming(kernel, key, os.O_RDWR, incoming_fd)
     except BlobMissing:
-        os.close(files.open_reader(name, category_fd)[0])  # else it is missing altogether
+        kernel.close(files.open_reader(kernel, name, category_fd)[0])  # else it is missing altogether
     else:
         try:
             if sync is not None:
                 sync(fd)
-            _link(key, os.fstat(fd).st_ino, incoming_fd, name, category_fd)
+            _link(kernel, key, kernel.fstat(fd).st_ino, incoming_fd, name, category_fd)
         finally:
-            os.close(fd)
+            kernel.close(fd)
     if sync is not None:
-        os.fsync(category_fd)
-    files.unlink(key, incoming_fd)
+        kernel.fsync(category_fd)
+    files.unlink(kernel, key, incoming_fd)
 
 
-def _link(key: str, inode: int, incoming_fd: int, name: str, category_fd: int) -> None:
-    there = files.inode(name, category_fd)
+def _link(kernel: Kernel, key: str, inode: int, incoming_fd: int, name: str, category_fd: int) -> None:
+    there = files.inode(kernel, name, category_fd)
     if there is None:
-        files.link_or_rename(key, incoming_fd, name, category_fd)
+        files.link_or_rename(kernel, key, incoming_fd, name, category_fd)
     elif there != inode:
         raise BlobFault(f"the name {name} is taken by another blob")

@@ -12,45 +12,54 @@ from contextlib import ExitStack
 from penstock.storage.blobs import files
 from penstock.storage.blobs.base import SmallBlob
 from penstock.storage.errors import BlobFault
+from penstock.storage.kernel import Kernel
 
 _ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW  # there may be one that never got a byte
 
 
 def store(
-    blobs: Sequence[SmallBlob], incoming_fd: int, category_fd: int, sync: Callable[[int], None] | None
+    kernel: Kernel,
+    blobs: Sequence[SmallBlob],
+    incoming_fd: int,
+    category_fd: int,
+    sync: Callable[[int], None] | None,
 ) -> None:
     """Put them all into their places, or none. `sync` makes a descriptor's bytes durable; None: no syncs."""
     with ExitStack() as undo:
-        _write(blobs, incoming_fd, sync, undo)
+        _write(kernel, blobs, incoming_fd, sync, undo)
         for blob in blobs:
-            _publish(blob, incoming_fd, category_fd, undo)
+            _publish(kernel, blob, incoming_fd, category_fd, undo)
         if sync is not None:
-            os.fsync(category_fd)
+            kernel.fsync(category_fd)
         undo.pop_all()
     for blob in blobs:
-        files.unlink(blob.key, incoming_fd)
+        files.unlink(kernel, blob.key, incoming_fd)
 
 
 def _write(
-    blobs: Sequence[SmallBlob], incoming_fd: int, sync: Callable[[int], None] | None, undo: ExitStack
+    kernel: Kernel,
+    blobs: Sequence[SmallBlob],
+    incoming_fd: int,
+    sync: Callable[[int], None] | None,
+    undo: ExitStack,
 ) -> None:
     with ExitStack() as opened:
         fds = []
         for blob in blobs:
-            fd = os.open(blob.key, _ANEW, 0o600, dir_fd=incoming_fd)
-            opened.callback(os.close, fd)
-            undo.callback(files.unlink, blob.key, incoming_fd)
-            files.write_all(fd, blob.data, 0)
+            fd = kernel.open(blob.key, _ANEW, 0o600, dir_fd=incoming_fd)
+            opened.callback(kernel.close, fd)
+            undo.callback(files.unlink, kernel, blob.key, incoming_fd)
+            files.write_all(kernel, fd, blob.data, 0)
             fds.append(fd)
         if sync is not None:
             for fd in fds:  # begins to write all of them back, so that one journal commit serves many syncs
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                kernel.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
             for fd in fds:
                 sync(fd)
 
 
-def _publish(blob: SmallBlob, incoming_fd: int, category_fd: int, undo: ExitStack) -> None:
-    if files.inode(blob.name, category_fd) is not None:
+def _publish(kernel: Kernel, blob: SmallBlob, incoming_fd: int, category_fd: int, undo: ExitStack) -> None:
+    if files.inode(kernel, blob.name, category_fd) is not None:
         raise BlobFault(f"the name {blob.name} is taken by another blob")
-    files.link_or_rename(blob.key, incoming_fd, blob.name, category_fd)
-    undo.callback(files.unlink, blob.name, category_fd)
+    files.link_or_rename(kernel, blob.key, incoming_fd, blob.name, category_fd)
+    undo.callback(files.unlink, kernel, blob.name, category_fd)

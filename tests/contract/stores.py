@@ -15,7 +15,7 @@ from penstock.storage.state.base import StateStore
 from penstock.storage.state.sqlite import SqliteState
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState
-from tests.storage.cloning import CloneCalls
+from tests.storage.cloning import CopyingKernel
 
 CATEGORIES = ("personal", "scenic")
 KEPT_FACTS = 10
@@ -36,8 +36,8 @@ def local_blobs(fsync: Fsync) -> Opener:
 
 @asynccontextmanager
 async def sharing_blobs(path: Path) -> AsyncIterator[BlobStore]:
-    with DataDirectory(path, CATEGORIES) as directory:
-        yield LocalBlobs(directory, Disk(4), clone_range=CloneCalls())
+    with DataDirectory(path, CATEGORIES, CopyingKernel()) as directory:
+        yield LocalBlobs(directory, Disk(4))
 
 
 def fake_blobs(fsync: Fsync, block_bytes: int | None = None) -> Opener:

@@ -14,13 +14,15 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.storage.blobs.copying import Copier, Span, clone_range
+from penstock.storage.blobs.copying import Copier, Span
 from penstock.storage.blobs.files import STEP_BYTES
 from penstock.storage.blobs.local import LocalBlobs
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
 from penstock.storage.errors import BlobFault, BlobMissing, StoreError, StoreFull
-from tests.storage.cloning import CloneCalls, Cloned
+from penstock.storage.kernel import Kernel
+from tests.storage.cloning import CloneCalls, Cloned, CopyCalls, CopyingKernel
+from tests.storage.faulty_kernel import FaultyKernel
 from tests.storage.full_disk import file_size_limit
 
 KEY, SOURCE = "aa.1", "ee.1"
@@ -31,32 +33,9 @@ CANNOT = [
 by_name = pytest.mark.parametrize("error", CANNOT, ids=lambda error: errno.errorcode[error])
 
 
-class CopyCalls:
-    """Stands for copy_file_range: copies at most `most_bytes` a call, then fails when told to.
-
-    `before`: done in each call first.
-    """
-
-    def __init__(self) -> None:
-        self.most_bytes = 1 << 40
-        self.fails_after = 1 << 40
-        self.error: int | None = None  # None: it says 0, as some kernels do
-        self.before: Callable[[], object] = int
-        self.calls = 0
-
-    def __call__(self, source_fd: int, target_fd: int, count: int, start: int, at: int) -> int:
-        self.before()
-        self.calls += 1
-        if self.calls <= self.fails_after:
-            return os.copy_file_range(source_fd, target_fd, min(count, self.most_bytes), start, at)
-        if self.error is None:
-            return 0
-        raise OSError(self.error, os.strerror(self.error))
-
-
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[DataDirectory]:
-    with DataDirectory(tmp_path, ["personal"]) as opened:
+def directory(tmp_path: Path, clones: CloneCalls, copies: CopyCalls) -> Iterator[DataDirectory]:
+    with DataDirectory(tmp_path, ["personal"], CopyingKernel(clones, copies)) as opened:
         yield opened
 
 
@@ -71,8 +50,8 @@ def copies() -> CopyCalls:
 
 
 @pytest.fixture
-def store(directory: DataDirectory, clones: CloneCalls, copies: CopyCalls) -> LocalBlobs:
-    return LocalBlobs(directory, Disk(2), clone_range=clones, copy_file_range=copies)
+def store(directory: DataDirectory) -> LocalBlobs:
+    return LocalBlobs(directory, Disk(2))
 
 
 @pytest.fixture
@@ -118,16 +97,15 @@ async def test_the_probe_is_made_once_and_leaves_nothing(
 
 
 @by_name
-async def test_a_file_system_that_cannot_share(directory: DataDirectory, error: int) -> None:
-    clones = CloneCalls(error)
-    store = LocalBlobs(directory, Disk(2), clone_range=clones)
+async def test_a_file_system_that_cannot_share(store: LocalBlobs, clones: CloneCalls, error: int) -> None:
+    clones.error = error
     assert await store.sharing_block() is None
     assert await store.sharing_block() is None
     assert clones.calls == 1
 
 
-async def test_a_call_that_shares_nothing_is_not_believed(directory: DataDirectory) -> None:
-    store = LocalBlobs(directory, Disk(2), clone_range=CloneCalls(lies=True))
+async def test_a_call_that_shares_nothing_is_not_believed(store: LocalBlobs, clones: CloneCalls) -> None:
+    clones.lies = True
     assert await store.sharing_block() is None
 
 
@@ -147,17 +125,18 @@ async def test_a_probe_that_fails_for_another_reason_is_repeated(
 def test_where_there_are_no_unnamed_files_nothing_is_shared() -> None:
     fd = os.open("/proc/self", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        assert Copier(fd, clone_range=CloneCalls()).sharing_block() is None
+        assert Copier(CopyingKernel(), fd).sharing_block() is None
     finally:
         os.close(fd)
 
 
-async def test_the_real_call_shares_or_says_no(directory: DataDirectory, block: int, tmp_path: Path) -> None:
-    store = LocalBlobs(directory, Disk(2))
-    assert await store.sharing_block() in (None, block)
-    data = place(tmp_path, content(3 * block + 5))
-    await copied(store, 0, len(data))
-    assert placed(tmp_path) == data
+async def test_the_real_call_shares_or_says_no(block: int, tmp_path: Path) -> None:
+    with DataDirectory(tmp_path / "real", []) as directory:
+        store = LocalBlobs(directory, Disk(2))
+        assert await store.sharing_block() in (None, block)
+        data = place(directory.path, content(3 * block + 5))
+        await copied(store, 0, len(data))
+        assert placed(directory.path) == data
 
 
 def test_the_real_call_is_the_ioctl(tmp_path: Path) -> None:
@@ -166,7 +145,7 @@ def test_the_real_call_is_the_ioctl(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(bytes(block))
     with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
         try:
-            clone_range(source.fileno(), 0, block, target.fileno(), 0)
+            Kernel().clone_range(source.fileno(), 0, block, target.fileno(), 0)
         except OSError as error:
             assert error.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL)  # noqa: PT017 - either is fine
         else:
@@ -218,7 +197,7 @@ def test_any_span_is_copied_right_and_all_that_can_be_is_shared(
     (tmp_path / "target").write_bytes(before)
     directory_fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        copier = Copier(directory_fd, clone_range=clones)
+        copier = Copier(CopyingKernel(clones), directory_fd)
         copier.sharing_block()
         clones.cloned.clear()
         with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("r+b") as target:
@@ -258,8 +237,10 @@ async def test_sharing_that_fails_leaves_the_blob_as_it_was(
 # Copying
 
 
-async def test_short_copies_go_on(directory: DataDirectory, copies: CopyCalls, tmp_path: Path) -> None:
-    store = LocalBlobs(directory, Disk(2), copy_file_range=copies)
+async def test_short_copies_go_on(
+    store: LocalBlobs, clones: CloneCalls, copies: CopyCalls, tmp_path: Path
+) -> None:
+    clones.error = errno.EOPNOTSUPP
     data = place(tmp_path, content(1000))
     copies.most_bytes = 7
     await copied(store, 3, 995)
@@ -272,9 +253,14 @@ async def test_short_copies_go_on(directory: DataDirectory, copies: CopyCalls, t
     "error", [*CANNOT, None], ids=lambda error: "says-0" if error is None else errno.errorcode[error]
 )
 async def test_what_the_kernel_does_not_copy_is_read_and_written(
-    directory: DataDirectory, copies: CopyCalls, tmp_path: Path, error: int | None, fails_after: int
+    store: LocalBlobs,
+    clones: CloneCalls,
+    copies: CopyCalls,
+    tmp_path: Path,
+    error: int | None,
+    fails_after: int,
 ) -> None:
-    store = LocalBlobs(directory, Disk(2), copy_file_range=copies)
+    clones.error = errno.EOPNOTSUPP
     data = place(tmp_path, content(2 * STEP_BYTES + 10))
     copies.most_bytes, copies.fails_after, copies.error = 7, fails_after, error
     await copied(store, 5, 2 * STEP_BYTES + 4)
@@ -284,9 +270,14 @@ async def test_what_the_kernel_does_not_copy_is_read_and_written(
 
 @pytest.mark.parametrize(("error", "kind"), [(errno.EIO, StoreError), (errno.ENOSPC, StoreFull)])
 async def test_a_copy_that_fails_leaves_the_blob_as_it_was(
-    directory: DataDirectory, copies: CopyCalls, tmp_path: Path, error: int, kind: type[StoreError]
+    store: LocalBlobs,
+    clones: CloneCalls,
+    copies: CopyCalls,
+    tmp_path: Path,
+    error: int,
+    kind: type[StoreError],
 ) -> None:
-    store = LocalBlobs(directory, Disk(2), copy_file_range=copies)
+    clones.error = errno.EOPNOTSUPP
     data = place(tmp_path, content(100))
     copies.most_bytes, copies.fails_after, copies.error = 7, 2, error
     writer = await store.open_writer(KEY, at=0)
@@ -349,9 +340,9 @@ async def test_a_source_that_is_too_short_gives_nothing(
 
 
 async def test_a_source_that_shrinks_meanwhile(
-    directory: DataDirectory, copies: CopyCalls, tmp_path: Path
+    store: LocalBlobs, clones: CloneCalls, copies: CopyCalls, tmp_path: Path
 ) -> None:
-    store = LocalBlobs(directory, Disk(2), copy_file_range=copies)
+    clones.error = errno.EOPNOTSUPP
     place(tmp_path, content(100))
     place(tmp_path, b"abc", KEY)
     copies.most_bytes = 40
@@ -388,39 +379,39 @@ async def test_no_descriptor_is_left_open(store: LocalBlobs, copies: CopyCalls, 
     assert os.listdir("/proc/self/fd") == before
 
 
-async def test_copying_syncs_nothing(directory: DataDirectory, tmp_path: Path) -> None:
-    synced: list[int] = []
-    store = LocalBlobs(directory, Disk(2), fdatasync=lambda fd: synced.append(os.fstat(fd).st_size))
-    place(tmp_path, b"abcdef")
-    writer = await store.open_writer(KEY, at=0)
-    await writer.copy_from(SOURCE, 0, 4)
-    await writer.copy_from(SOURCE, 4, 2)
-    assert synced == []
-    await writer.sync()
-    assert synced == [6]
-    await writer.aclose()
+async def test_copying_syncs_nothing(tmp_path: Path) -> None:
+    kernel = FaultyKernel()
+    with DataDirectory(tmp_path, ["personal"], kernel) as directory:
+        store = LocalBlobs(directory, Disk(2))
+        place(tmp_path, b"abcdef")
+        writer = await store.open_writer(KEY, at=0)
+        kernel.heal()
+        await writer.copy_from(SOURCE, 0, 4)
+        await writer.copy_from(SOURCE, 4, 2)
+        assert not {"fsync", "fdatasync"} & {call.name for call in kernel.calls}
+        await writer.aclose()
     assert (store.statistics.copied_bytes, store.statistics.written_bytes) == (6, 0)
 
 
-async def test_a_writer_whose_sync_failed_copies_nothing(directory: DataDirectory, tmp_path: Path) -> None:
-    def fail(fd: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    store = LocalBlobs(directory, Disk(2), fdatasync=fail)
-    place(tmp_path, b"abcdef")
-    writer = await store.open_writer(KEY, at=0)
-    with pytest.raises(BlobFault):
-        await writer.write(memoryview(b"x"), sync=True)
-    with pytest.raises(BlobFault):
-        await writer.copy_from(SOURCE, 0, 1)
-    assert writer.written == await store.size(KEY) == 1
-    await writer.aclose()
+async def test_a_writer_whose_sync_failed_copies_nothing(tmp_path: Path) -> None:
+    kernel = FaultyKernel()
+    with DataDirectory(tmp_path, ["personal"], kernel) as directory:
+        store = LocalBlobs(directory, Disk(2))
+        place(tmp_path, b"abcdef")
+        writer = await store.open_writer(KEY, at=0)
+        kernel.fail(errno.EIO, name="fdatasync")
+        with pytest.raises(BlobFault):
+            await writer.write(memoryview(b"x"), sync=True)
+        with pytest.raises(BlobFault):
+            await writer.copy_from(SOURCE, 0, 1)
+        assert writer.written == await store.size(KEY) == 1
+        await writer.aclose()
 
 
 async def test_a_copy_that_has_begun_is_waited_for(
-    directory: DataDirectory, copies: CopyCalls, tmp_path: Path
+    store: LocalBlobs, clones: CloneCalls, copies: CopyCalls, tmp_path: Path
 ) -> None:
-    store = LocalBlobs(directory, Disk(2), copy_file_range=copies)
+    clones.error = errno.EOPNOTSUPP
     inside, gate = threading.Event(), threading.Event()
 
     def wait() -> None:

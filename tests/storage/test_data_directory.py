@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from penstock.storage.data_directory import DataDirectory, DataDirectoryBusy, DataDirectoryError
+from tests.storage.faulty_kernel import Call, FaultyKernel
 
 HOLD = """
 import sys
@@ -45,6 +46,19 @@ def test_everything_is_made_for_us_alone(tmp_path: Path) -> None:
     files = {"lock": 0o600, "key": 0o600}
     assert made == files | dict.fromkeys(("incoming", "upload", "upload/personal", "upload/scenic"), 0o700)
     assert mode(path) == 0o700
+
+
+def test_each_name_that_is_made_is_made_durable(tmp_path: Path) -> None:
+    """The data directory's own, too, and those of the directories it lies in."""
+    kernel, path = FaultyKernel(), tmp_path / "deep" / "data"
+    with DataDirectory(path, ["personal"], kernel):
+        calls = list(kernel.calls)
+    made = [call.path for call in calls if call.name in ("mkdir", "rename")]
+    assert str(path) in made
+    assert str(path / "key") in made
+    for made_at, call in enumerate(calls):
+        if call.name in ("mkdir", "rename") and not call.path.endswith(".probe"):
+            assert Call("fsync", os.path.dirname(call.path)) in calls[made_at:]
 
 
 def test_the_key_stays(tmp_path: Path) -> None:

@@ -18,14 +18,15 @@ from penstock.storage.blobs.local import Fsync, LocalBlobs
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
 from penstock.storage.errors import BlobFault, StoreError, StoreFull
+from penstock.storage.kernel import Kernel
 from tests.storage.full_disk import file_size_limit
 
 KEY = "0123456789abcdef0123456789abcdef.1"
 NAME = "7d0c1b1e.jpg"
 
 
-class Syncs:
-    """Stands for fdatasync: counts, and fails or stalls when told to."""
+class Syncs(Kernel):
+    """Its fdatasync counts, and fails or stalls when told to."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -33,18 +34,18 @@ class Syncs:
         self.gate: threading.Event | None = None
         self.inside = threading.Event()
 
-    def __call__(self, fd: int) -> None:
+    def fdatasync(self, fd: int) -> None:
         self.inside.set()
         assert self.gate is None or self.gate.wait(10)
         if self.fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.sizes.append(os.fstat(fd).st_size)
-        os.fdatasync(fd)
+        super().fdatasync(fd)
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[DataDirectory]:
-    with DataDirectory(tmp_path, ["personal"]) as opened:
+def directory(tmp_path: Path, syncs: Syncs) -> Iterator[DataDirectory]:
+    with DataDirectory(tmp_path, ["personal"], syncs) as opened:
         yield opened
 
 
@@ -54,8 +55,8 @@ def syncs() -> Syncs:
 
 
 @pytest.fixture
-def store(directory: DataDirectory, syncs: Syncs) -> LocalBlobs:
-    return LocalBlobs(directory, Disk(2), fdatasync=syncs)
+def store(directory: DataDirectory) -> LocalBlobs:
+    return LocalBlobs(directory, Disk(2))
 
 
 async def put(store: LocalBlobs, data: bytes, key: str = KEY) -> None:
@@ -71,7 +72,7 @@ async def put(store: LocalBlobs, data: bytes, key: str = KEY) -> None:
 async def test_what_is_synced_when(
     directory: DataDirectory, syncs: Syncs, fsync: Fsync, while_growing: list[int], in_all: list[int]
 ) -> None:
-    store = LocalBlobs(directory, Disk(2), fsync=fsync, fdatasync=syncs)
+    store = LocalBlobs(directory, Disk(2), fsync=fsync)
     writer = await store.open_writer(KEY, at=0)
     await writer.write(memoryview(b"abc"), sync=True)
     await writer.write(memoryview(b"def"))
