@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
 import structlog
 import trio
 
@@ -20,8 +23,11 @@ from penstock.storage.state.base import DropAnswers, DropFinished, DropSession, 
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 BATCH = 200  # rows a round: one round must not hold up the writer thread
 ORPHAN_AGE_S = 600.0  # younger ones may belong to an append whose row is just being committed
+SWEEP_EVERY_S = 3600.0  # a sweep looks at every file there is, and only faults and crashes leave orphans
 LINGER_S = 60.0  # an ended session nobody watches stays in memory this long
 
 
@@ -45,6 +51,7 @@ class Janitor:
         self._blobs = blobs
         self._settings = settings
         self._clock = clock
+        self._swept_at = clock.now()
 
     async def start_up(self) -> None:
         """Before anybody is served: finish what a crash interrupted, sweep orphans. Raises: StoreError."""
@@ -68,7 +75,8 @@ class Janitor:
         for session in list(self._registry.sessions.values()):
             await self._visit(session)
         await self._purge()
-        await self.sweep_orphans(min_age_s=ORPHAN_AGE_S)
+        if self._clock.now() - self._swept_at >= SWEEP_EVERY_S:
+            await self.sweep_orphans(min_age_s=ORPHAN_AGE_S)
         await self._finish_interrupted()
 
     async def _visit(self, session: LiveSession) -> None:
@@ -148,16 +156,21 @@ class Janitor:
 
         Bytes older than the database are left alone: if it was lost and made anew, they are no orphans.
         """
-        after, before = self._store.born_at, self._clock.now() - min_age_s
+        self._swept_at = self._clock.now()
+        after, before = self._store.born_at, self._swept_at - min_age_s
         keys = [key for key, at in await self._blobs.incoming() if after <= at <= before]
-        known = await self._store.known_blobs(keys)
-        for key in keys:
-            if key not in known:
+        for some in _batches(keys):
+            for key in set(some) - await self._store.known_blobs(some):
                 await self._blobs.delete(key)
                 log.info("orphan-removed", key=key)
         names = [(where, name) for where, name, at in await self._blobs.published() if after <= at <= before]
-        named = await self._store.known_names(names)
-        for category, name in names:
-            if (category, name) not in named:
+        for some_names in _batches(names):
+            for category, name in set(some_names) - await self._store.known_names(some_names):
                 await self._blobs.unpublish(category, name)
                 log.info("orphan-removed", category=category, name=name)
+
+
+def _batches(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The writer thread is asked for a few rows at a time: commits wait behind each question."""
+    for start in range(0, len(of), BATCH):
+        yield of[start : start + BATCH]

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 from penstock.protocol.events import SessionCompleted, UploadCancelled
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
+from tests.fakes.blobs import Blob
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 
 EMPTY = {"sessions": 0, "files": 0, "facts": 0}
@@ -141,4 +142,29 @@ async def test_lapsed_files_stay_resumable_until_they_expire(autojump_clock: Moc
     assert (await rig.offset(session_id)).offset == 1
     await later(rig, 3600)
     assert await rows(rig) == EMPTY
+    assert rig.blobs.incoming_blobs == {}
+
+
+async def test_orphans_are_looked_for_once_an_hour(autojump_clock: MockClock) -> None:
+    """A sweep looks at every file there is: with a million finished ones that is no matter of seconds."""
+    rig = await make_rig(janitor_every_s=30)
+    looks: list[float] = []
+    listing = rig.blobs.published
+
+    async def noted() -> list[tuple[str, str, float]]:
+        looks.append(trio.current_time())
+        return await listing()
+
+    rig.blobs.published = noted  # type: ignore[method-assign]  # the store is a fake; this counts its calls
+    await later(rig, 3 * 3600 + 100)
+    assert len(looks) == 3
+
+
+async def test_what_a_fault_left_is_swept_without_a_restart(autojump_clock: MockClock) -> None:
+    rig = await make_rig(janitor_every_s=30)
+    rig.blobs.incoming_blobs["f" * 32 + ".1"] = orphan = Blob()
+    orphan.changed_at = rig.gateway.clock.now()
+    await later(rig, 3500)
+    assert len(rig.blobs.incoming_blobs) == 1
+    await later(rig, 200)
     assert rig.blobs.incoming_blobs == {}
