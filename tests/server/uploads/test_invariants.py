@@ -32,6 +32,7 @@ from penstock.server.uploads.offsets import Manner
 from penstock.storage.errors import StoreError
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState
+from tests.server.uploads.cutting import AtStep, at_every_step
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
 
@@ -595,21 +596,6 @@ async def test_more_files_lower_the_sessions_progress(autojump_clock: MockClock)
 # The caller is cancelled at any of its steps
 
 
-class CutAfter(trio.abc.Instrument):
-    """Cancels a scope before the n-th step that any task takes since it was armed."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-        self.scope: trio.CancelScope | None = None
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.scope is None:
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.scope.cancel(reason="the caller goes away")
-
-
 WHOLE = b"x" * 70_000 + b"y" * 70_000
 Scenario = Callable[[Rig, str, trio.CancelScope], Awaitable[None]]
 
@@ -689,22 +675,16 @@ SCENARIOS: dict[str, Scenario] = {
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_caller_cancelled_at_every_step(name: str) -> None:
-    for steps in range(1, 1000):
-        cut = CutAfter(steps)
-        clock = MockClock(autojump_threshold=0)
-        trio.run(cut_once, SCENARIOS[name], cut, clock=clock, instruments=[cut])
-        if cut.left > 0:
-            assert steps > 10, "the scenario is over before it begins"
-            return
-    raise AssertionError("the scenario has no end")
+    at_every_step(partial(cut_once, SCENARIOS[name]), at_least=10)
 
 
-async def cut_once(scenario: Scenario, cut: CutAfter) -> None:
+async def cut_once(scenario: Scenario, cut: AtStep) -> None:
     rig = await make_rig(buffer_pool_bytes=128 * 1024)  # buffers of 64 KiB: several writes
     session_id = await rig.one_file(len(WHOLE))
-    caller = cut.scope = trio.CancelScope()
+    caller = trio.CancelScope()
+    cut.arm(caller.cancel)
     await scenario(rig, session_id, caller)
-    cut.scope = None
+    cut.disarm()
     assert_nothing_held(rig)
     assert_sums(rig)
     await finish(rig, session_id)

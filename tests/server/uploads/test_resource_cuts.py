@@ -8,45 +8,18 @@ from typing import Literal
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from penstock.server.uploads import assembly
 from tests.server.uploads.crash import killed, without_power
+from tests.server.uploads.cutting import AtStep, at_every_step
 from tests.server.uploads.resource_scenarios import SCENARIOS, Places, Scenario, tolerant
 from tests.server.uploads.rig import Rig, make_rig
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
-from tests.server.uploads.test_invariants import CutAfter
-
-
-class SnapAfter(trio.abc.Instrument):
-    """Keeps what a crash would leave before the n-th step that any task takes since it was armed."""
-
-    def __init__(self, steps: int, crash: Callable[[Rig], Rig]) -> None:
-        self.left = steps
-        self.crash = crash
-        self.rig: Rig | None = None  # armed while it is set
-        self.after: Rig | None = None
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if self.rig is None:
-            return
-        self.left -= 1
-        if self.left == 0:
-            self.after = self.crash(self.rig)
 
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "STEP_BYTES", 2)
-
-
-def for_every_step(once: Callable[[int], bool]) -> None:
-    """`once(n)` cuts before the n-th step; False when there was no n-th."""
-    for steps in range(1, 1000):
-        if not once(steps):
-            assert steps > 2, "the scenario is over before it begins"
-            return
-    raise AssertionError("the scenario has no end")
 
 
 async def prepared(scenario: Scenario, fsync: str = "append") -> tuple[Rig, Places]:
@@ -62,22 +35,17 @@ async def finish(rig: Rig, scenario: Scenario, places: Places) -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_caller_goes_away_at_any_step(name: str) -> None:
-    async def run(cut: CutAfter) -> None:
+    async def run(cut: AtStep) -> None:
         rig, places = await prepared(SCENARIOS[name])
         with trio.CancelScope() as caller:
-            cut.scope = caller
+            cut.arm(caller.cancel)
             await tolerant(SCENARIOS[name].call, rig, places)
-        cut.scope = None
+        cut.disarm()
         assert_nothing_held(rig)
         assert_sums(rig)
         await finish(rig, SCENARIOS[name], places)
 
-    def once(steps: int) -> bool:
-        cut = CutAfter(steps)
-        trio.run(run, cut, clock=MockClock(autojump_threshold=0), instruments=[cut])
-        return cut.left <= 0
-
-    for_every_step(once)
+    at_every_step(run, at_least=2)
 
 
 @pytest.mark.parametrize(
@@ -87,18 +55,14 @@ def test_the_caller_goes_away_at_any_step(name: str) -> None:
 def test_the_process_dies_at_any_step(
     name: str, crash: Callable[[Rig], Rig], fsync: Literal["append", "complete"]
 ) -> None:
-    async def run(snap: SnapAfter) -> None:
+    async def run(cut: AtStep) -> None:
         rig, places = await prepared(SCENARIOS[name], fsync)
-        snap.rig = rig
+        left: list[Rig] = []  # what the crash leaves; the old process goes on
+        cut.arm(lambda: left.append(crash(rig)))
         await tolerant(SCENARIOS[name].call, rig, places)
-        snap.rig = None
-        if snap.after is not None:
-            await snap.after.open()
-            await finish(snap.after, SCENARIOS[name], places)
+        cut.disarm()
+        for after in left:
+            await after.open()
+            await finish(after, SCENARIOS[name], places)
 
-    def once(steps: int) -> bool:
-        snap = SnapAfter(steps, crash)
-        trio.run(run, snap, clock=MockClock(autojump_threshold=0), instruments=[snap])
-        return snap.left <= 0
-
-    for_every_step(once)
+    at_every_step(run, at_least=2)
