@@ -55,17 +55,18 @@ class DataDirectory:
     def __init__(self, path: Path, categories: Iterable[str], kernel: Kernel | None = None) -> None:
         self.path = path
         self.kernel = kernel or Kernel()
-        with ExitStack() as opened:
-            self._opened = opened
-            try:
+        try:
+            with ExitStack() as opened:
+                self._opened = opened
                 self._open(categories)
-            except OSError as error:
-                raise DataDirectoryError(f"data directory {path}: {_explained(error)}") from error
-            self._opened = opened.pop_all()
+                self._opened = opened.pop_all()
+        except OSError as error:
+            raise DataDirectoryError(f"data directory {path}: {_explained(error)}") from error
 
     def close(self) -> None:
         """Unlock, and give all descriptors back. Idempotent."""
-        self._opened.close()
+        with suppress(OSError):  # nothing was written through them, and they are given back whatever it says
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self

@@ -75,6 +75,8 @@ def open_incoming(kernel: Kernel, key: str, flags: int, directory_fd: int) -> in
     try:
         return kernel.open(key, flags | os.O_NOFOLLOW, 0o600, dir_fd=directory_fd)
     except FileNotFoundError:
+        if flags & os.O_CREAT:  # then it is the directory that is gone
+            raise
         raise BlobMissing(f"there is no incoming blob {key}") from None
 
 
@@ -84,7 +86,11 @@ def open_reader(kernel: Kernel, name: str, directory_fd: int) -> tuple[int, int]
         fd = kernel.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory_fd)
     except FileNotFoundError:
         raise BlobMissing(f"there is no published blob {name}") from None
-    return fd, kernel.fstat(fd).st_size
+    try:
+        return fd, kernel.fstat(fd).st_size
+    except BaseException:
+        kernel.close(fd)
+        raise
 
 
 def listed(kernel: Kernel, directory_fd: int, ours: Callable[[str], bool]) -> list[tuple[str, float]]:

@@ -7,8 +7,8 @@ into a worker thread that does the whole step.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Literal
 
 import msgspec
@@ -45,6 +45,7 @@ class LocalWriter:
         self._written = written
         self._closed = False
         self._broken = False
+        self._ragged = False  # there may be bytes behind `written`
 
     @property
     def written(self) -> int:
@@ -73,11 +74,8 @@ class LocalWriter:
 
     def _write(self, data: memoryview, sync: bool, hashes: Sequence[Hash]) -> None:
         self._check()
-        try:
+        with self._all_or_nothing():
             files.write_all(self._store.kernel, self._fd, data, self._written)
-        except OSError:
-            self._store.kernel.ftruncate(self._fd, self._written)
-            raise
         self._written += len(data)
         for hash_ in hashes:
             hash_.update(data)
@@ -86,15 +84,29 @@ class LocalWriter:
 
     def _copy_from(self, source: str, start: int, count: int) -> None:
         self._check()
-        source_fd = self._store.open_source(source)
-        try:
-            self._store.copier.copy(Span(source_fd, start, count, self._fd, self._written))
-        except BaseException:
-            self._store.kernel.ftruncate(self._fd, self._written)
-            raise
-        finally:
-            self._store.kernel.close(source_fd)
+        with self._all_or_nothing():
+            source_fd = self._store.open_source(source)
+            try:
+                self._store.copier.copy(Span(source_fd, start, count, self._fd, self._written))
+            finally:
+                self._store.kernel.close(source_fd)
         self._written += count
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What got in before an error is cut off again; if even that fails, before anything else gets in."""
+        if self._ragged:
+            self._cut_off()
+        try:
+            yield
+        except BaseException:
+            self._ragged = True
+            self._cut_off()
+            raise
+
+    def _cut_off(self) -> None:
+        self._store.kernel.ftruncate(self._fd, self._written)
+        self._ragged = False
 
     def _sync(self) -> None:
         self._check()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from penstock.storage.blobs import files
 from penstock.storage.blobs.base import SmallBlob
@@ -33,7 +33,8 @@ def store(
             kernel.fsync(category_fd)
         undo.pop_all()
     for blob in blobs:
-        files.unlink(kernel, blob.key, incoming_fd)
+        with suppress(OSError):  # they are stored, and whoever sweeps orphans takes a name that is left over
+            files.unlink(kernel, blob.key, incoming_fd)
 
 
 def _write(

@@ -21,12 +21,13 @@ class Call(NamedTuple):
     path: str
 
 
-class _Order:
+class Order:
     """What happens at the `nth` call that is meant; `lasting`: and at all that follow."""
 
     def __init__(
         self, happens: Callable[[], None], nth: int, name: str | None, path: str, lasting: bool
     ) -> None:
+        self.happened = False
         self._happens = happens
         self._nth = nth
         self._name = name
@@ -39,41 +40,47 @@ class _Order:
             return
         self._seen += 1
         if self._seen == self._nth or (self._lasting and self._seen > self._nth):
+            self.happened = True
             self._happens()
 
 
 class FaultyKernel(Kernel):
     """The kernel itself until told otherwise. `calls` is all that was asked of it, refused or not.
 
-    `most_bytes`: no write takes more at once.
+    `most_bytes`: no write takes more at once. `syncs`: off where no power is cut, for it is most of the time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, syncs: bool = True) -> None:
+        self._syncs = syncs
         self.calls: list[Call] = []
         self.most_bytes: int | None = None
-        self._orders: list[_Order] = []
+        self._orders: list[Order] = []
         for name in CALLS:
             setattr(self, name, partial(self._call, name, getattr(super(), name)))
 
     def fail(
         self, error: int, *, nth: int = 1, name: str | None = None, path: str = "", lasting: bool = False
-    ) -> None:
+    ) -> Order:
         """Let the `nth` call from now (of this name, on a path with this in it) fail with this errno."""
 
         def happens() -> None:
             raise OSError(error, os.strerror(error))
 
-        self._orders.append(_Order(happens, nth, name, path, lasting))
+        return self._ordered(Order(happens, nth, name, path, lasting))
 
-    def hold(self, gate: Gate, *, name: str | None = None, path: str = "") -> None:
-        """Let each such call be stuck at the gate until that is let go."""
-        self._orders.append(_Order(gate, 1, name, path, lasting=True))
+    def hold(self, gate: Gate, *, nth: int = 1, name: str | None = None, path: str = "") -> Order:
+        """Let the `nth` such call be stuck at the gate until that is let go."""
+        return self._ordered(Order(gate, nth, name, path, lasting=False))
 
     def heal(self) -> None:
         """No more faults, and a fresh log."""
         self._orders.clear()
         self.most_bytes = None
         self.calls.clear()
+
+    def _ordered(self, order: Order) -> Order:
+        self._orders.append(order)
+        return order
 
     def _call(self, name: str, real: Callable[..., Any], *args: Any, **named: Any) -> Any:
         call = Call(name, _path(name, args, named))
@@ -82,7 +89,7 @@ class FaultyKernel(Kernel):
             real(*args)
         for order in tuple(self._orders):
             order.look_at(call)
-        if name == "close":
+        if name == "close" or (name in ("fsync", "fdatasync") and not self._syncs):
             return None
         if name == "pwrite" and self.most_bytes is not None:
             fd, data, offset = args
