@@ -76,7 +76,7 @@ def _modified_since(date: str | None, current: Validators) -> bool | None:
 def _unix_s(date: str) -> int | None:
     try:
         moment: datetime = parsedate_to_datetime(date)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):  # the last where a number is beyond a C long
         return None
     if moment.tzinfo is None:  # "-0000", or none: UTC by RFC 9110 §5.6.7
         moment = moment.replace(tzinfo=UTC)

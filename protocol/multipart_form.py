@@ -57,6 +57,9 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
     Raises: InvalidMessage when it does not say which field it is.
     """
     lines = dict(headers)  # of repeated ones the last
+    if any("\n" in text for line in lines.items() for text in line):
+        # Whether the parser minds depends on how the body was cut into segments; we do in any case.
+        raise InvalidMessage("a part of the form has a line break within a line of its head")
     kind, *_ = disposition = lines.get("Content-Disposition", "").partition(";")
     if kind.strip().lower() != "form-data":
         raise InvalidMessage("a part of the form has no Content-Disposition: form-data")

@@ -184,7 +184,7 @@ def _read_toml(path: Path, problems: list[str]) -> dict[str, object]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         problems.append(f"{path} cannot be read ({error.strerror}): check --config and {CONFIG_VARIABLE}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own; of Python for giant numbers and nests
         problems.append(f"{path} is not valid TOML: {error}")
     return {}
 

@@ -82,6 +82,9 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     assert f"{file} is not valid TOML" in one_problem({}, toml=file)
     file.write_bytes(b"host = '\xff'")
     assert f"{file} is not valid TOML" in one_problem({}, toml=file)
+    for bomb in ("port = " + "9" * 5000, "port = " + "[" * 10_000):
+        file.write_text(bomb)
+        assert f"{file} is not valid TOML" in one_problem({}, toml=file)
 
 
 def test_other_variables_are_not_ours() -> None:

@@ -9,6 +9,7 @@ can change.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 _OVERRIDE = b"x-http-method-override"
+# A name or an address, and maybe a port (RFC 9112 §3.2). `urlsplit` alone takes "[::1]and.more" for ::1.
+_HOST_VALUE = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?\]|[^\s\[\]:@/?#\\]+)(?::[0-9]*)?")
 _POLLING = "/socket.io"  # its GET opens a session and takes messages off a queue: not read-only
 
 _ALLOW_METHODS = b"POST, GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
@@ -77,9 +80,9 @@ class _Guard:
         return await self._app(scope, receive, _adding(headers, send))
 
     def _knows_host(self, scope: Scope, value: str | None) -> bool:
-        if value is None:
+        name = _host(value or "")
+        if not name:
             return False
-        name = _host(value)
         local = _host((scope.get("server") or ("", 0))[0])
         if name in self._hosts or name == local:  # an address cannot be rebound, only a name can
             return True
@@ -164,6 +167,8 @@ def _host(value: str) -> str:
     """The name in a `Host` value or a bare address: no port, no brackets, an IPv4-mapped address as IPv4."""
     if value.count(":") > 1 and not value.startswith("["):
         value = f"[{value}]"
+    if not _HOST_VALUE.fullmatch(value):
+        return ""
     try:
         name = urlsplit(f"//{value}").hostname or ""
     except ValueError:
@@ -172,6 +177,8 @@ def _host(value: str) -> str:
 
 
 def _origin(value: str) -> Origin | None:
+    if not value.isprintable():  # `urlsplit` drops control characters, and what is welcome is echoed
+        return None
     try:
         parts = urlsplit(value)
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)

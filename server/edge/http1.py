@@ -182,10 +182,16 @@ async def _refuse(transport: Transport, parser: h11.Connection, refusal: Refused
 
 
 def _in_origin_form(request: h11.Request) -> h11.Request:
-    """An absolute-form target (RFC 9112 §3.2.2) as the origin form; its authority replaces `Host`."""
+    """An absolute-form target (RFC 9112 §3.2.2) as the origin form; its authority replaces `Host`.
+
+    Raises: `Refused`.
+    """
     if not request.target.lower().startswith((b"http://", b"https://")):
         return request
-    parts = urlsplit(request.target)
+    try:
+        parts = urlsplit(request.target)
+    except ValueError as error:  # "http://]"
+        raise Refused(400, f"the request's target is no URL: {error}") from None
     target = (parts.path or b"/") + (b"?" + parts.query if parts.query else b"")
     headers: Headers = [(b"host", parts.netloc)]
     headers += [(name, value) for name, value in request.headers if name != b"host"]

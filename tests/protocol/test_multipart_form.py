@@ -125,6 +125,13 @@ def test_a_head_that_names_no_field(disposition: str, words: str) -> None:
         head(disposition)
 
 
+@pytest.mark.parametrize("line", [("Content-Disposition", "form-data; name=a\n"), ("X", "\n"), ("X\nY", "z")])
+def test_a_line_break_within_a_line_is_refused(line: tuple[str, str]) -> None:
+    """The parser takes it or refuses it, depending on how the body was cut into segments."""
+    with pytest.raises(InvalidMessage, match="line break"):
+        parse_part_head([("Content-Disposition", "form-data; name=a"), line])
+
+
 @pytest.mark.parametrize("encoding", ["", "7bit", "8bit", "binary"])
 def test_plain_content_is_stored(encoding: str) -> None:
     check_storable(PartHead("f", "a", "multipart/related", encoding))

@@ -77,9 +77,14 @@ def headers(messages: list[Message]) -> list[tuple[bytes, bytes]]:
         ("evil.example:8005", "127.0.0.1", {}, False),  # DNS rebinding
         ("localhost.evil.example", "127.0.0.1", {}, False),
         ("127.0.0.1.evil.example", "127.0.0.1", {}, False),
-        ("evil.example@localhost", "127.0.0.1", {}, True),  # the name is localhost; no browser sends this
+        ("evil.example@localhost", "127.0.0.1", {}, False),  # RFC 9112 §3.2: a Host has no user
+        ("[::1]evil.example", "127.0.0.1", {}, False),
+        ("::1]", "127.0.0.1", {}, False),
+        ("localhost/evil.example", "127.0.0.1", {}, False),
+        ("[fe80::1%eth0]:8005", "fe80::1%eth0", {}, True),
         ("", "127.0.0.1", {}, False),
         ("[", "127.0.0.1", {}, False),
+        ("[", "", {}, False),  # what is no host is not the host of a server that has none
         ("192.0.2.7:8005", "192.0.2.7", {}, True),  # the address it came in by
         ("localhost", "192.0.2.7", {}, False),
         ("192.0.2.8", "192.0.2.7", {}, False),
@@ -148,6 +153,7 @@ async def test_where_a_foreign_origin_matters(question: dict[str, Any], allowed:
         ("https://app.example:443", {"allowed_origins": ("https://app.example",)}, True),
         ("http://app.example", {"allowed_origins": ("https://app.example",)}, False),
         ("https://up.example", {"public_url": "https://up.example/x"}, True),
+        ("\x06https://up.example", {"public_url": "https://up.example/x"}, False),  # it would be echoed
     ],
 )
 async def test_origins(kind: str, origin: str | None, settings: dict[str, Any], allowed: bool) -> None:
