@@ -1,0 +1,56 @@
+"""A small file system of our own below the data directory, that can be filled to the last byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+SIZE = "1g"
+SCRIPT = f'mount -t tmpfs -o size={SIZE} none "$1" && shift && exec "$@"'
+FILLER = "filler"
+
+
+def is_possible() -> bool:
+    """Whether this system lets us mount in a namespace of our own."""
+    if shutil.which("unshare") is None:
+        return False
+    trial = [*OWN_MOUNTS, "mount -t tmpfs -o size=4k none /tmp"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+
+
+def on_small_disk(place: Path, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` with a small file system mounted at `place`."""
+    return [*OWN_MOUNTS, SCRIPT, "sh", str(place), *command]
+
+
+@contextmanager
+def filled(place: Path) -> Iterator[None]:
+    """Not one block is left meanwhile."""
+    path = place / FILLER
+    with path.open("wb") as file:
+        try:
+            while free_bytes := _free_bytes(place):
+                try:
+                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + free_bytes)
+                except OSError:  # the server was faster; what it left is taken in smaller steps
+                    _append_block(file.fileno())
+            yield
+        finally:
+            path.unlink()
+
+
+def _append_block(descriptor: int) -> None:
+    try:
+        os.pwrite(descriptor, bytes(4096), os.fstat(descriptor).st_size)
+    except OSError:
+        return
+
+
+def _free_bytes(place: Path) -> int:
+    numbers = os.statvfs(place)
+    return numbers.f_bavail * numbers.f_frsize
