@@ -20,6 +20,8 @@ from penstock.storage.state.schema import MIGRATIONS
 
 BUSY_TIMEOUT_S = 5.0  # for a backup or a curious operator; our own connection is the only writer
 JOURNAL_LIMIT_BYTES = 16 * 1024 * 1024  # what the WAL may keep on disk after a burst
+CHECKPOINT_PAGES = 1000  # SQLite's own default
+SOFT_GROUPS = 1000  # in a row; then one is hard, for only those let the log be copied into the database
 
 # What a commit itself can be guilty of: the others of its group go on without it.
 _OWN_FAULTS = (StaleFence, sqlite3.Error, ValueError, OverflowError)
@@ -33,13 +35,25 @@ class Database:
     born_at: float
     epoch: str
 
-    def __init__(self, path: Path, boot_id: str) -> None:
-        self._hard = True
+    def __init__(
+        self,
+        path: Path,
+        boot_id: str,
+        *,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
+        self._hard: bool | None = None  # None: not known
+        self._soft_groups = 0
         self._unsynced = False
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                path,
+                timeout=busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=connection,
             )
             try:
                 self._configure()
@@ -62,24 +76,30 @@ class Database:
         """
         if self._unsynced:
             raise StoreError("an earlier sync of the database's log failed; restart once its disk is well")
-        self._be_durable(hard)
-        self._db.execute("BEGIN IMMEDIATE")
+        self._roll_back()  # what an earlier fault may have left open
+        hard = hard or self._soft_groups == SOFT_GROUPS
         try:
+            self._be_durable(hard)
+            self._db.execute("BEGIN IMMEDIATE")
             outcomes = [self._attempt(commit) for commit in commits]
             self._db.execute("COMMIT")
         except BaseException as error:
             self._unsynced = getattr(error, "sqlite_errorcode", None) in _SYNC_FAILED
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
+        self._soft_groups = 0 if hard else self._soft_groups + 1
         return outcomes
 
     def close(self) -> None:
         """Mark the end as clean and close. Idempotent."""
         try:
-            self._be_durable(True)
-            self._set_meta("clean", "1")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._roll_back()
+            if (
+                not self._unsynced
+            ):  # else a power cut may still take soft commits, and the epoch has to change
+                self._be_durable(True)
+                self._set_meta("clean", "1")
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             self._db.close()
 
@@ -103,10 +123,20 @@ class Database:
             if batch.fenced and changed < len(batch.parameters):
                 raise StaleFence
 
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
     def _be_durable(self, hard: bool) -> None:
-        # FULL syncs the log at each COMMIT, NORMAL leaves that to the kernel. To be set outside transactions.
-        if hard != self._hard:
+        """FULL syncs the log at each COMMIT, NORMAL leaves that to the kernel. Not to be set in transactions.
+
+        The log is copied into the database only behind a COMMIT that has synced it: before it copies, SQLite
+        syncs the log once more, but if that fails it tells nobody, and the next sync would say all is well.
+        """
+        if hard is not self._hard:
+            self._hard = None
             self._db.execute(f"PRAGMA synchronous = {'FULL' if hard else 'NORMAL'}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if hard else 0}")
             self._hard = hard
 
     def _configure(self) -> None:
@@ -116,7 +146,7 @@ class Database:
                 f"write-ahead logging is needed, its file system allows only {mode}"
             )
         self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._be_durable(True)
 
     def _migrate(self, path: Path) -> None:
         [(version,)] = self.select("PRAGMA user_version")

@@ -79,7 +79,14 @@ class SqliteState(trio.abc.AsyncResource):
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, boot_id: str | None = None, kept_facts: int = KEPT_FACTS) -> Self:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        boot_id: str | None = None,
+        kept_facts: int = KEPT_FACTS,
+        connection: type[sqlite3.Connection] = sqlite3.Connection,
+    ) -> Self:
         """Open the database at `path`, creating and migrating it. `boot_id` is the kernel's unless given.
 
         Raises: StoreError.
@@ -87,7 +94,7 @@ class SqliteState(trio.abc.AsyncResource):
         thread = Disk(1)
         if boot_id is None:
             boot_id = await thread.run(kernel_boot_id)
-        return cls(await thread.run(_open, path, boot_id), thread, boot_id, kept_facts)
+        return cls(await thread.run(_open, path, boot_id, connection), thread, boot_id, kept_facts)
 
     async def aclose(self) -> None:
         """Mark the end as clean, close. Idempotent; not cancellable. Commits asked for later are refused."""
@@ -181,8 +188,8 @@ class SqliteState(trio.abc.AsyncResource):
         return await self._run(queries.counts, self._database)
 
 
-def _open(path: Path, boot_id: str) -> Database:
-    return Database(path, boot_id)
+def _open(path: Path, boot_id: str, connection: type[sqlite3.Connection]) -> Database:
+    return Database(path, boot_id, connection=connection)
 
 
 def kernel_boot_id() -> str:
