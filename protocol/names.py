@@ -87,7 +87,7 @@ def safe_name(name: str) -> str:
     cleaned = _UNSAFE.sub("_", base.strip(" ."))
     stem, dot, extension = cleaned.rpartition(".")
     if not dot or not stem or len(extension.encode()) > MAX_EXTENSION_BYTES:
-        return _cut(cleaned, MAX_SAFE_NAME_BYTES) or "file"
+        return _cut(cleaned, MAX_SAFE_NAME_BYTES).rstrip(".") or "file"
     tail = f".{extension}"
     return _cut(stem, MAX_SAFE_NAME_BYTES - len(tail.encode())) + tail
 

@@ -69,6 +69,7 @@ anything = st.text(st.characters())  # lone surrogates too
         ("x." + "y" * 32, "x." + "y" * 32),
         ("x." + "y" * 33, "x." + "y" * 33),
         ("x" * 200 + "." + "y" * 33, "x" * 190),  # what is that long is no extension
+        ("x" * 100 + "." * 90 + "y" * 50, "x" * 100),  # where it is cut it does not end in dots either
         ("." * 255, "file"),
     ],
 )
@@ -81,6 +82,7 @@ def test_safe_name(name: str, expected: str) -> None:
 @example("a" * 300 + "/..")
 def test_a_safe_name_is_harmless(name: str) -> None:
     safe = safe_name(name)
+    assert safe_name(safe) == safe
     assert 0 < len(safe.encode()) <= MAX_SAFE_NAME_BYTES  # and so it is valid UTF-8
     assert safe[0] != "."
     assert not set(safe) & set("/\\\0\r\n\t '\"<>&%?#:;*|`$~")
