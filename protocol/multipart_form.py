@@ -56,10 +56,11 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
 
     Raises: InvalidMessage when it does not say which field it is.
     """
-    lines = dict(headers)  # of repeated ones the last
-    if any("\n" in text for line in lines.items() for text in line):
+    came = list(headers)
+    if any("\n" in text for line in came for text in line):
         # Whether the parser minds depends on how the body was cut into segments; we do in any case.
         raise InvalidMessage("a part of the form has a line break within a line of its head")
+    lines = dict(came)  # of repeated ones the last
     kind, *_ = disposition = lines.get("Content-Disposition", "").partition(";")
     if kind.strip().lower() != "form-data":
         raise InvalidMessage("a part of the form has no Content-Disposition: form-data")

@@ -129,6 +129,8 @@ def test_a_head_that_names_no_field(disposition: str, words: str) -> None:
 def test_a_line_break_within_a_line_is_refused(line: tuple[str, str]) -> None:
     """The parser takes it or refuses it, depending on how the body was cut into segments."""
     with pytest.raises(InvalidMessage, match="line break"):
+        parse_part_head([line, ("Content-Disposition", "form-data; name=a")])
+    with pytest.raises(InvalidMessage, match="line break"):
         parse_part_head([("Content-Disposition", "form-data; name=a"), line])
 
 
