@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tests.storage.gate import Gate
+
 ERROR_NAMES = {
     sqlite3.SQLITE_FULL: "SQLITE_FULL",
     sqlite3.SQLITE_IOERR_READ: "SQLITE_IOERR_READ",
@@ -25,6 +27,7 @@ class Statements:
         self.asked: list[str] = []
         self.failed = 0  # times
         self._code: int | None = None
+        self._gate: Gate | None = None
         self._nth = 1
         self._lasting = False
         self._containing = ""
@@ -34,6 +37,10 @@ class Statements:
         self._code, self._nth, self._containing, self._lasting = code, nth, containing, lasting
         self.asked.clear()
         self.failed = 0
+
+    def hold(self, gate: Gate, *, containing: str) -> None:
+        """Let the next statement with this in it be stuck at the gate until that is let go."""
+        self._gate, self._containing = gate, containing
 
     def heal(self) -> None:
         self._code = None
@@ -63,6 +70,9 @@ class Statements:
         if self._containing not in sql:
             return
         self.asked.append(sql)
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate()
         seen = len(self.asked)
         if self._code is None or not (seen == self._nth or (self._lasting and seen > self._nth)):
             return

@@ -192,31 +192,31 @@ async def check_it_goes_on(attempt: Attempt) -> None:
 
 @every_error
 @every_operation
-async def test_one_call_fails(tmp_path: Path, name: str, error: int) -> None:
+async def test_one_call_fails(memory: Path, name: str, error: int) -> None:
     judge = judge_vanishing if error == errno.ENOENT else judge_one_fault
-    assert await fault_each_call(tmp_path, OPERATIONS[name], error, judge)
+    assert await fault_each_call(memory, OPERATIONS[name], error, judge)
 
 
 @pytest.mark.parametrize("call", ["close", "clone_range"])
 @every_operation
-async def test_a_signal_breaks_a_call_off(tmp_path: Path, name: str, call: str) -> None:
+async def test_a_signal_breaks_a_call_off(memory: Path, name: str, call: str) -> None:
     """One of those two: Python repeats all others."""
-    await fault_each_call(tmp_path, OPERATIONS[name], errno.EINTR, judge_one_fault, name=call)
+    await fault_each_call(memory, OPERATIONS[name], errno.EINTR, judge_one_fault, name=call)
 
 
 @every_error
 @every_operation
-async def test_all_calls_fail_from_one_on(tmp_path: Path, name: str, error: int) -> None:
-    assert await fault_each_call(tmp_path, OPERATIONS[name], error, judge_lasting_fault, lasting=True)
+async def test_all_calls_fail_from_one_on(memory: Path, name: str, error: int) -> None:
+    assert await fault_each_call(memory, OPERATIONS[name], error, judge_lasting_fault, lasting=True)
 
 
 # Writes that come up short.
 
 
 @pytest.mark.parametrize("name", ["write", "write-sync", "copy_from", "store_small"])
-async def test_short_writes_go_on(tmp_path: Path, name: str) -> None:
+async def test_short_writes_go_on(memory: Path, name: str) -> None:
     operation = OPERATIONS[name]
-    async with world(tmp_path) as there:
+    async with world(memory) as there:
         attempt = Attempt(there, operation)
         there.kernel.fail(errno.EXDEV, name="copy_file_range", lasting=True)
         there.kernel.most_bytes = 77
@@ -226,9 +226,9 @@ async def test_short_writes_go_on(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=lambda error: errno.errorcode[error])
 @pytest.mark.parametrize("name", ["write", "write-sync", "copy_from", "store_small"])
-async def test_what_got_in_before_the_error_is_cut_off(tmp_path: Path, name: str, error: int) -> None:
+async def test_what_got_in_before_the_error_is_cut_off(memory: Path, name: str, error: int) -> None:
     for nth in (2, 3):
-        async with world(tmp_path / str(nth)) as there:
+        async with world(memory / str(nth)) as there:
             attempt = Attempt(there, OPERATIONS[name])
             there.kernel.fail(errno.EXDEV, name="copy_file_range", lasting=True)
             there.kernel.most_bytes = 1
@@ -252,9 +252,9 @@ def opened(path: Path, kernel: FaultyKernel) -> bytes:
 @pytest.mark.parametrize("lasting", [False, True])
 @pytest.mark.parametrize("there", [True, False])
 @every_error
-def test_opening_the_data_directory_fails(tmp_path: Path, error: int, there: bool, lasting: bool) -> None:
+def test_opening_the_data_directory_fails(memory: Path, error: int, there: bool, lasting: bool) -> None:
     for nth in count(1):
-        kernel, path = FaultyKernel(syncs=False), tmp_path / str(nth) / "data"
+        kernel, path = FaultyKernel(syncs=False), memory / str(nth) / "data"
         key = opened(path, kernel) if there else None
         before = descriptors()
         fault = kernel.fail(error, nth=nth, lasting=lasting or error == errno.ENOENT)
