@@ -70,6 +70,16 @@ def unlink(kernel: Kernel, name: str, directory_fd: int) -> None:
         kernel.unlink(name, dir_fd=directory_fd)
 
 
+def sync_name(kernel: Kernel, key: str, directory_fd: int) -> None:
+    """Make the name of a blob durable that has no bytes, or will lose them. If that fails it is removed, and
+    made anew at the next try: another sync of the same entry could not be believed."""
+    try:
+        kernel.fsync(directory_fd)
+    except OSError:
+        unlink(kernel, key, directory_fd)
+        raise
+
+
 def open_incoming(kernel: Kernel, key: str, flags: int, directory_fd: int) -> int:
     """A descriptor. Raises: BlobMissing."""
     try:

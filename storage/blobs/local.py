@@ -239,10 +239,8 @@ class LocalBlobs:
         create = os.O_CREAT if at == 0 else 0
         fd = files.open_incoming(self.kernel, key, os.O_RDWR | create, self._incoming_fd)
         try:
-            if (
-                at == 0 and self.syncs_appends
-            ):  # also when it was there: its creator may have died before this
-                self.kernel.fsync(self._incoming_fd)
+            if at == 0 and self.syncs_appends:  # also if it was there: who made it may have died before this
+                files.sync_name(self.kernel, key, self._incoming_fd)
             files.cut_open(self.kernel, fd, at)
         except BaseException:
             self.kernel.close(fd)

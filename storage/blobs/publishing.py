@@ -41,7 +41,8 @@ def publish(
 
 def _link(kernel: Kernel, key: str, inode: int, incoming_fd: int, name: str, category_fd: int) -> None:
     there = files.inode(kernel, name, category_fd)
-    if there is None:
-        files.link_or_rename(kernel, key, incoming_fd, name, category_fd)
-    elif there != inode:
+    if there not in (None, inode):
         raise BlobFault(f"the name {name} is taken by another blob")
+    if there == inode:  # by an earlier try: if its sync failed, only that of a new entry can be believed
+        files.unlink(kernel, name, category_fd)
+    files.link_or_rename(kernel, key, incoming_fd, name, category_fd)

@@ -19,6 +19,7 @@ from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
 from penstock.storage.errors import BlobFault, StoreError, StoreFull
 from penstock.storage.kernel import Kernel
+from tests.storage.faulty_kernel import FaultyKernel
 from tests.storage.full_disk import file_size_limit
 
 KEY = "0123456789abcdef0123456789abcdef.1"
@@ -221,6 +222,26 @@ async def test_a_failed_sync_stops_cutting_and_publishing(store: LocalBlobs, syn
     with pytest.raises(BlobFault):
         await store.publish(KEY, "personal", NAME)
     assert await store.published() == []
+
+
+async def test_a_name_whose_sync_failed_is_made_anew(tmp_path: Path) -> None:
+    """The kernel tells of lost entries of a directory once, as it does of lost bytes."""
+    kernel = FaultyKernel()
+    with DataDirectory(tmp_path, ["personal"], kernel) as directory:
+        store = LocalBlobs(directory, Disk(1))
+        kernel.fail(errno.EIO, name="fsync", path="incoming")
+        with pytest.raises(StoreError):
+            await store.open_writer(KEY, at=0)
+        assert not (tmp_path / "incoming" / KEY).exists()
+        await put(store, b"abc")
+        kernel.fail(errno.EIO, name="fsync", path="upload/personal")
+        with pytest.raises(StoreError):
+            await store.publish(KEY, "personal", NAME)
+        kernel.calls.clear()
+        await store.publish(KEY, "personal", NAME)
+        made = [call.name for call in kernel.calls if call.name in ("link", "fsync")]
+        assert made == ["link", "fsync"]
+        assert (tmp_path / "upload" / "personal" / NAME).read_bytes() == b"abc"
 
 
 async def test_a_stalled_write_is_waited_for(store: LocalBlobs, syncs: Syncs) -> None:
