@@ -533,6 +533,22 @@ async def test_break_under_a_digest_drops_the_request_s_bytes(autojump_clock: Mo
     assert rig.blobs.incoming_bytes(rig.file(session_id).row.blob_key) == b"abc"
 
 
+@pytest.mark.parametrize("fsync", ["append", "complete", "never"])
+async def test_unverified_bytes_are_not_announced(autojump_clock: MockClock, fsync: str) -> None:
+    """Neither by a sync that is due, nor by a pause, nor where what is written counts without one."""
+    rig = await make_rig(fsync=fsync, sync_every_bytes=1)
+    session_id = await rig.one_file(6)
+    body = FedBody(b"abc", length=6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: rig.put(session_id, body, offset=0, digest=sha256(b"abcdef")))
+        await trio.sleep(2)
+        assert (await rig.command("upload-pause", session_id, fileId="f1"))["uploadedBytes"] == 3
+        assert (await rig.offset(session_id)).offset == 0
+        await rig.command("upload-resume", session_id, fileId="f1")
+        body.feed(b"def")
+    assert await rig.finished_bytes(session_id) == b"abcdef"
+
+
 # Trouble below
 
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from penstock.protocol.commands import FileSpec
 from penstock.protocol.errors import UploadFailed
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
@@ -54,6 +55,20 @@ async def test_a_power_cut_keeps_what_was_promised(autojump_clock: MockClock) ->
     rig.store.power_cut()
     await rig.open()
     assert (await rig.offset(session_id)).offset >= announced == 40
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_power_cut_takes_nothing_that_was_registered(autojump_clock: MockClock, later: bool) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(3)
+    if later:
+        await rig.gateway.register(ANYBODY, session_id, [FileSpec(file_name="b", file_id="f2", file_size=3)])
+    rig.blobs.power_cut()
+    rig.store.power_cut()
+    await rig.open()
+    for file_id in ("f1", "f2") if later else ("f1",):
+        await rig.put(session_id, whole_body(b"abc"), file_id=file_id)
+        assert await rig.finished_bytes(session_id, file_id) == b"abc"
 
 
 async def test_a_power_cut_loses_only_what_was_not_promised(autojump_clock: MockClock) -> None:
