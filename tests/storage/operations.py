@@ -36,6 +36,7 @@ class World:
     store: LocalBlobs
     writer: LocalWriter
     reader: LocalReader
+    block_bytes: int
 
     def files(self) -> Files:
         """The bytes of all blobs, by path in the data directory."""
@@ -60,7 +61,8 @@ async def world(path: Path) -> AsyncIterator[World]:
             (path / place).write_bytes(data)
         store = LocalBlobs(directory, Disk(2))
         writer = await store.open_writer(KEY, at=len(BLOB))
-        made = World(path, kernel, store, writer, await store.open_published(CATEGORY, KNOWN))
+        reader = await store.open_published(CATEGORY, KNOWN)
+        made = World(path, kernel, store, writer, reader, os.statvfs(path).f_bsize)
         kernel.heal()
         yield made
         kernel.heal()
@@ -140,7 +142,7 @@ async def _has_free_bytes(world: World) -> bool:
 
 
 async def _knows_its_sharing(world: World) -> bool:
-    return await world.store.sharing_block() in (None, os.statvfs(world.path).f_bsize)
+    return await world.store.sharing_block() in (None, world.block_bytes)
 
 
 _MOVED: dict[str, bytes | None] = {incoming(SOURCE): None, published(NAME): COPIED}

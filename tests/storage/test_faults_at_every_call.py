@@ -6,6 +6,7 @@ Each operation is made again and again, with a fault at its first call, its seco
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
@@ -208,6 +209,20 @@ async def test_a_signal_breaks_a_call_off(memory: Path, name: str, call: str) ->
 @every_operation
 async def test_all_calls_fail_from_one_on(memory: Path, name: str, error: int) -> None:
     assert await fault_each_call(memory, OPERATIONS[name], error, judge_lasting_fault, lasting=True)
+
+
+@every_operation
+async def test_the_directory_is_gone(memory: Path, name: str) -> None:
+    """Removed behind our back. What is open still is; all else is refused, or is not there."""
+    before = descriptors()
+    async with world(memory / "data") as there:
+        attempt = Attempt(there, OPERATIONS[name])
+        shutil.rmtree(there.path)
+        await attempt.run()
+        if attempt.error is not None:
+            attempt.check_error(errno.ENOENT)
+        assert not there.path.exists()
+    assert descriptors() == before
 
 
 # Writes that come up short.
