@@ -58,7 +58,7 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
     """
     came = list(headers)
     if any("\n" in text for line in came for text in line):
-        # Whether the parser minds depends on how the body was cut into segments; we do in any case.
+        # Whether the parser minds depends on how the body was cut into segments; we do where we see it.
         raise InvalidMessage("a part of the form has a line break within a line of its head")
     lines = dict(came)  # of repeated ones the last
     kind, *_ = disposition = lines.get("Content-Disposition", "").partition(";")

@@ -102,6 +102,7 @@ async def _head(
     connection: ConnectionInfo, transport: Transport, settings: Settings, parser: h11.Connection
 ) -> h11.Request | Handshake | Http2Start | None:
     """One whole head that we will serve; None if there is none: then it is answered and the stream closed."""
+    request: h11.Request | None = None
     try:
         with trio.fail_after(settings.head_timeout_s):
             request = await _next_request(transport, parser)
@@ -118,7 +119,7 @@ async def _head(
         await _refuse(transport, parser, Refused(error.error_status_hint, str(error)))
     except Refused as refusal:
         connection.reason = "refused"
-        await _refuse(transport, parser, refusal)
+        await _refuse(transport, parser, refusal, request)
     return None
 
 
@@ -169,10 +170,14 @@ def _switch_to_h2c(parser: h11.Connection) -> bytes:
     return parser.send(h11.InformationalResponse(status_code=101, headers=lines))
 
 
-async def _refuse(transport: Transport, parser: h11.Connection, refusal: Refused) -> None:
+async def _refuse(
+    transport: Transport, parser: h11.Connection, refusal: Refused, request: h11.Request | None = None
+) -> None:
     headers, body = problem_answer(refusal.status, str(refusal))
     lines = [*standard_headers(), *headers, *refusal.headers, (b"connection", b"close")]
     head = h11.Response(status_code=refusal.status, headers=lines)
+    if request is not None and request.method == b"HEAD":
+        body = b""  # RFC 9110 §9.3.2
     try:
         out = parser.send(head) + parser.send(h11.Data(data=body)) + parser.send(h11.EndOfMessage())
         await transport.send_all(out)

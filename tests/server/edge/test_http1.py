@@ -137,6 +137,23 @@ async def test_bad_heads_are_answered_and_closed(head: bytes, status: int) -> No
         assert await client.rest() == b""
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"HEAD / HTTP/1.4\r\nHost: a\r\n\r\n", 505),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 400),
+    ],
+)
+async def test_a_bad_head_request_is_answered_without_a_body(head: bytes, status: int) -> None:
+    async with serving(echo) as edge, connected(edge) as client:
+        await client.send(head)
+        got, headers, _ = await client.answer(b"HEAD")
+        assert got == status
+        assert int(headers[b"content-length"]) > 0  # as GET would have it
+        assert await client.rest() == b""
+
+
 @pytest.mark.parametrize("first", [10_000, 50_000])
 async def test_a_long_head_may_come_in_pieces(first: int) -> None:
     async with serving(echo) as edge, connected(edge) as client:
