@@ -253,7 +253,7 @@ class Transfer:
     async def _note_end(self) -> None:
         """What only the end of the body says: that the file is empty, or how long it is."""
         file, claim = self.file, self._claim
-        ends_unknown = file.row.file_size is None and claim.ends_file
+        ends_unknown = binding_length(file, claim) is None and claim.ends_file
         empty = self.append.taken_bytes == 0 and (ends_unknown or file.row.file_size == 0)
         if empty and needs_restart(file, claim):
             await self._begin()

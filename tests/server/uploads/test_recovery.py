@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from penstock.protocol.commands import FileSpec
-from penstock.protocol.errors import UploadFailed
+from penstock.protocol.errors import ServerError, UploadFailed
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.digests import Digest
@@ -128,6 +128,20 @@ async def test_a_sync_that_fails_fails_the_file(autojump_clock: MockClock) -> No
     rig.blobs.fail_sync = False
     await rig.put(session_id, whole_body(b"z" * 100))
     assert await rig.finished_bytes(session_id) == b"z" * 100
+
+
+@pytest.mark.parametrize("size", [0, 40])
+async def test_an_empty_file_may_follow_one_that_failed(autojump_clock: MockClock, size: int) -> None:
+    """The size of the failed attempt was read off its body: it says nothing about the new one."""
+    rig = await make_rig()
+    session_id = await rig.one_file()
+    rig.blobs.fail_sync = True
+    with pytest.raises(ServerError):
+        await rig.put(session_id, whole_body(b"x" * size))
+    assert rig.file(session_id).row.state is State.FAILED
+    rig.blobs.fail_sync = False
+    await rig.put(session_id, whole_body(b""))
+    assert await rig.finished_bytes(session_id) == b""
 
 
 @pytest.mark.parametrize("fsync", ["complete", "never"])
