@@ -6,6 +6,7 @@ A dialect says how to create, ask and append; everything that is the same for al
 from __future__ import annotations
 
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -130,7 +131,7 @@ class Client(ABC):
         """Whether the answer says that the piece is stored: then there is nothing to ask."""
         return self.complete or (answer.get("upload-offset") == str(stop) and stop < self.size)
 
-    async def append(self, offset: int, stop: int, manner: Manner | None = None) -> Answer | None:
+    async def append(self, offset: int, stop: int) -> Answer | None:
         """A piece, with a digest if it is small and the dice say so."""
         fields: Fields = []
         if stop - offset <= WITH_DIGEST_BYTES and self.dice.random() < 0.3:
@@ -138,23 +139,24 @@ class Client(ABC):
             fields = [self.digest_field(data)]
             self.world.ledger.counts["with a digest"] += 1
         body = stretch(self.content, offset, stop, self.note_sent)
-        manner = manner or some_manner(self.dice, stop - offset)
+        manner = some_manner(self.dice, stop - offset)
+        began = time.time()
         answer = await self.send(offset, stop, body, fields, manner)
         if answer is not None and not answer.ok:
-            self._judge(answer, manner)
+            self._judge(answer, manner, began)
         elif answer is not None:
             self.take_final(answer)
         else:
             await trio.sleep(self.dice.uniform(0.05, 0.3))
         return answer
 
-    def _judge(self, answer: Answer, manner: Manner) -> None:
+    def _judge(self, answer: Answer, manner: Manner, began: float) -> None:
         """Refusals of a piece that was right. Raises: Gone, GaveUp."""
         if answer.status in (404, 410):
             raise Gone(str(answer))
-        broken = manner.sin in (Sin.HALF_CLOSE, Sin.STALL) and answer.status in (400, 408)
-        if answer.status not in PASSING and not broken:
-            raise GaveUp(f"refused: {answer}")
+        late = manner.sin in (Sin.HALF_CLOSE, Sin.STALL) or self.world.excuses.between(began, time.time())
+        if answer.status not in PASSING and not (late and answer.status in (400, 408)):
+            raise GaveUp(f"{manner.sin}, refused: {answer}")
 
     def take_final(self, answer: Answer) -> None:  # noqa: B027  # tus answers with no more than an offset
         """An answer that may say that the file is complete, and where it is."""

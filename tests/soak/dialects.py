@@ -86,10 +86,11 @@ class Put(Client):
         return [*super().mistakes, self._too_long] if self.declares else super().mistakes
 
     async def _too_long(self, offset: int) -> None:
-        """More than was registered."""
-        stop, total = self.size + 5, self.size + 5
-        fields = [("Content-Range", f"bytes {offset}-{stop - 1}/{total}")]
-        answer = await self.ask("PUT", self.path, fields, Body(stop - offset, ()))
+        """More than was registered, and said so: nothing of it may be kept."""
+        longer = self.size + 5
+        fields = [("Content-Range", f"bytes {offset}-{longer - 1}/{longer}")]
+        body = Body(longer - offset, chain(self.content.pieces(offset), (b"?" * 5,)))
+        answer = await self.ask("PUT", self.path, fields, body)
         self.must_be_refused(answer, "a body beyond the size")
 
 

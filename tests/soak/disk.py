@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import trio
+
+from tests.running import PATIENCE_S
 
 OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 SIZE = "1g"
@@ -28,20 +32,25 @@ def on_small_disk(place: Path, command: Sequence[str]) -> list[str]:
     return [*OWN_MOUNTS, SCRIPT, "sh", str(place), *command]
 
 
-@contextmanager
-def filled(place: Path) -> Iterator[None]:
+@asynccontextmanager
+async def filled(place: Path) -> AsyncIterator[None]:
     """Not one block is left meanwhile."""
     path = place / FILLER
+    await trio.to_thread.run_sync(_fill, path)
+    try:
+        yield
+    finally:
+        with trio.move_on_after(PATIENCE_S, shield=True):
+            await trio.to_thread.run_sync(path.unlink)
+
+
+def _fill(path: Path) -> None:
     with path.open("wb") as file:
-        try:
-            while free_bytes := _free_bytes(place):
-                try:
-                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + free_bytes)
-                except OSError:  # the server was faster; what it left is taken in smaller steps
-                    _append_block(file.fileno())
-            yield
-        finally:
-            path.unlink()
+        while free_bytes := _free_bytes(path.parent):
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + free_bytes)
+            except OSError:  # the server was faster; what it left is taken in smaller steps
+                _append_block(file.fileno())
 
 
 def _append_block(descriptor: int) -> None:

@@ -134,8 +134,9 @@ class _Soak:
             case Deed.DRAIN:
                 await self._drain()
             case Deed.FULL if self._setup.small_disk:
-                with self._world.excuse("full disks"), filled(self._world.machine.gateway.data):
-                    await trio.sleep(FULL_S)
+                with self._world.excuse("full disks"):
+                    async with filled(self._world.machine.gateway.data):
+                        await trio.sleep(FULL_S)
             case Deed.FREEZE:
                 with self._world.excuse("freezes"):
                     await self._world.machine.freeze(FROZEN_S)
