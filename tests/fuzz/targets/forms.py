@@ -75,7 +75,7 @@ class Reading(NamedTuple):
 
 
 def _check_alike(data: bytes, one: Reading, other: Reading) -> None:
-    """Two things the parser judges by what it happens to hold: the end of a preamble, a bare line feed in a head.
+    """Two things the parser judges by what it happens to hold: a preamble's end, a bare line feed in a head.
     Then one way of cutting may give parts where another gives an error, but never other parts."""
     shorter, longer = sorted((one, other), key=lambda reading: len(reading.parts))
     assert shorter.parts == longer.parts[: len(shorter.parts)], "it matters how a form is cut"
