@@ -14,7 +14,7 @@ SOURCES = $(shell find server storage protocol tests -name '*.py')
 ASYNC_RULES := ASYNC102,ASYNC119,ASYNC120,ASYNC900,ASYNC913
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check soak crash interop bench conformance docs clean
+.PHONY: help setup serve test check acceptance crash fuzz soak interop bench conformance docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,15 +46,28 @@ check: setup ## style, async rules, types, import layers
 	$(VENV)/bin/mypy
 	$(RUN) -m pytest -q tests/test_layers.py
 
-# The same tests at full size: gigabytes, a thousand watchers, twenty kills. Minutes, and 5 GB below $$TMPDIR.
+# The same tests at full size: gigabytes, a thousand watchers, twenty kills, every step and every system call.
 FULL_SIZE := ACCEPTANCE_SIZE=full $(RUN) -m pytest -v --override-ini faulthandler_timeout=1800 \
 	--override-ini log_cli=true --log-cli-level=INFO --log-cli-format='%(message)s'
+BROKEN := tests/powercut tests/storage tests/faults/test_crash.py tests/faults/test_store_faults.py \
+	tests/server/test_cut_commands.py tests/server/test_cut_connections.py \
+	tests/server/uploads/test_invariants.py tests/server/uploads/test_resource_cuts.py \
+	tests/acceptance/test_restart.py
+# `tests` is no package that is installed.
+OWN := PYTHONPATH=$(CURDIR) $(RUN)
 
-soak: setup ## full-size acceptance tests: big files, pauses, cancels, a crowd; ARGS as for test
+acceptance: setup ## full-size acceptance tests: big files, pauses, cancels, a crowd; ARGS as for test
 	@$(FULL_SIZE) tests/acceptance $(ARGS)
 
-crash: setup ## full-size crash tests: kill -9 in mid-upload, again and again; ARGS as for test
-	@$(FULL_SIZE) tests/faults/test_crash.py $(ARGS)
+crash: setup ## full-size: power cuts, kills, faults and cancels at every step, and seeded bugs; ARGS as for test
+	@$(FULL_SIZE) $(BROKEN) $(ARGS)
+	@$(OWN) -m tests.mutants
+
+fuzz: setup ## random bytes for every parser; options: make fuzz ARGS="envelope --seconds 60", or --help
+	@$(OWN) -m tests.fuzz $(ARGS)
+
+soak: setup ## half an hour of mixed uploads, kills and faults; ARGS="--minutes 5", or --help
+	@$(OWN) -m tests.soak $(ARGS)
 
 interop: setup ## full-size tests with clients that are not ours, over networks that break; ARGS as for test
 	@$(FULL_SIZE) tests/interop tests/faults/test_tus_through_faults.py $(ARGS)
@@ -63,7 +76,7 @@ bench: setup ## measure uploads against express + multer; options: make bench AR
 	@$(RUN) -m bench $(ARGS)
 
 conformance: setup ## the protocols' tests against Penstock and other servers: docs/conformance.md
-	@PYTHONPATH=$(CURDIR) $(RUN) -m tests.conformance.peers
+	@$(OWN) -m tests.conformance.peers
 
 docs: setup ## write what is generated: docs/settings.md, protocol/events.schema.json
 	@$(RUN) -m penstock.server.presentation
