@@ -91,12 +91,13 @@ class Database:
         return outcomes
 
     def close(self) -> None:
-        """Mark the end as clean and close. Idempotent."""
+        """Mark the end as clean and close. Idempotent.
+
+        It is none after a failed sync: a power cut may take soft commits then, and the epoch has to change.
+        """
         try:
             self._roll_back()
-            if (
-                not self._unsynced
-            ):  # else a power cut may still take soft commits, and the epoch has to change
+            if not self._unsynced:
                 self._be_durable(True)
                 self._set_meta("clean", "1")
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from itertools import count, islice
+from itertools import count, islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,10 +44,17 @@ from tests.storage.state_operations import (
     nothing,
 )
 
-FULL, SYNC_FAILED = sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_FSYNC
-SOME = (FULL, SYNC_FAILED)
-OTHERS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_READONLY)
-every_code = pytest.mark.parametrize("code", full_or(SOME, (*SOME, *OTHERS)), ids=ERROR_NAMES.get)
+FULL, BUSY, SYNC_FAILED = sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_FSYNC
+CODES = full_or((FULL, BUSY), tuple(ERROR_NAMES))
+every_code = pytest.mark.parametrize("code", CODES, ids=ERROR_NAMES.get)
+
+# `lasting`: not even the transaction can be rolled back then.
+FAULTS = full_or([(FULL, False), (SYNC_FAILED, False), (BUSY, True)], list(product(CODES, (False, True))))
+every_fault = pytest.mark.parametrize(
+    ("code", "lasting"),
+    FAULTS,
+    ids=[f"{ERROR_NAMES[code]}{'-lasting' if lasting else ''}" for code, lasting in FAULTS],
+)
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -96,9 +103,8 @@ async def check_kept(there: Opened, expected: Rows, *, at_most: Rows | None = No
     assert rows(there.path) in (expected, at_most)
 
 
-@every_code
+@every_fault
 @pytest.mark.parametrize("hard", [True, False])
-@pytest.mark.parametrize("lasting", full_or([False], [False, True]))
 @pytest.mark.parametrize("kind", COMMITS)
 async def test_a_commit_fails_whole(memory: Path, kind: str, lasting: bool, hard: bool, code: int) -> None:
     template = found(memory / "found")
@@ -181,8 +187,7 @@ async def test_a_question_fails_and_is_answered_later(memory: Path, question: st
     await check_kept(there, before)
 
 
-@every_code
-@pytest.mark.parametrize("lasting", full_or([False], [False, True]))
+@every_fault
 @pytest.mark.parametrize("made", [nothing, found_as_first_made, found])
 def test_opening_fails(memory: Path, made: Callable[[Path], Path], lasting: bool, code: int) -> None:
     template = made(memory / "template")
@@ -203,8 +208,7 @@ def test_opening_fails(memory: Path, made: Callable[[Path], Path], lasting: bool
             break
 
 
-@every_code
-@pytest.mark.parametrize("lasting", [False, True])
+@every_fault
 async def test_closing_fails(memory: Path, lasting: bool, code: int) -> None:
     template = found(memory / "found")
     for nth in count(1):
@@ -234,6 +238,18 @@ async def test_after_a_failed_sync_the_end_is_not_clean(memory: Path) -> None:
     rebooted = Database(there.path / NAME, "boot-2")
     assert rebooted.epoch != there.state.epoch
     rebooted.close()
+
+
+async def test_a_hard_commit_is_synced_also_after_a_soft_one_that_failed_half_way(memory: Path) -> None:
+    there = opened(found(memory / "found"))
+    there.statements.fail(BUSY, containing="PRAGMA")
+    assert await refused(there.state.commit(COMMITS["facts"], hard=False)) is not None
+    there.statements.fail(BUSY, nth=2, containing="PRAGMA")
+    assert await refused(there.state.commit(COMMITS["facts"], hard=False)) is not None
+    there.statements.heal()
+    await there.state.commit(COMMITS["facts"], hard=True)
+    assert there.statements.asked[2] == "PRAGMA synchronous = FULL"
+    await there.state.aclose()
 
 
 def test_among_many_soft_commits_one_is_hard(memory: Path) -> None:
