@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -17,6 +18,7 @@ OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 SIZE = "1g"
 SCRIPT = f'mount -t tmpfs -o size={SIZE} none "$1" && shift && exec "$@"'
 FILLER = "filler"
+FILLING_S = 2.0  # the server writes and removes meanwhile: it may never be full to the last block
 
 
 def is_possible() -> bool:
@@ -34,7 +36,7 @@ def on_small_disk(place: Path, command: Sequence[str]) -> list[str]:
 
 @asynccontextmanager
 async def filled(place: Path) -> AsyncIterator[None]:
-    """Not one block is left meanwhile."""
+    """Hardly one block is left meanwhile."""
     path = place / FILLER
     await trio.to_thread.run_sync(_fill, path)
     try:
@@ -45,19 +47,15 @@ async def filled(place: Path) -> AsyncIterator[None]:
 
 
 def _fill(path: Path) -> None:
+    deadline = time.monotonic() + FILLING_S
     with path.open("wb") as file:
-        while free_bytes := _free_bytes(path.parent):
+        while (free_bytes := _free_bytes(path.parent)) and time.monotonic() < deadline:
+            end = os.fstat(file.fileno()).st_size
             try:
-                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + free_bytes)
-            except OSError:  # the server was faster; what it left is taken in smaller steps
-                _append_block(file.fileno())
-
-
-def _append_block(descriptor: int) -> None:
-    try:
-        os.pwrite(descriptor, bytes(4096), os.fstat(descriptor).st_size)
-    except OSError:
-        return
+                os.posix_fallocate(file.fileno(), end, free_bytes)
+            except OSError:  # the server was faster
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), end, max(free_bytes // 2, 4096))
 
 
 def _free_bytes(place: Path) -> int:

@@ -136,6 +136,8 @@ class Story:
     def told(self, event: Seen) -> None:
         """One event of the stream."""
         self.epoch = event.payload["epoch"]
+        if event.name == "session-error" and event.seq == self.last_seq:
+            return  # of a store that takes no fact any more: it is told, and cannot be one itself
         if not event.is_fact:
             if self.last_seq is not None and event.seq != self.last_seq:
                 self._problem(f"progress of fact {event.seq} after fact {self.last_seq}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tests.soak.flatness import MIB, Sample, by_life, growth
+from tests.soak.flatness import MIB, by_life, growth
 from tests.soak.run import Outcome
 
 
@@ -29,7 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sent_bytes: int
     kept_bytes: int
     peak_bytes: int
-    samples: list[Sample]
+    samples: list[dict[str, Any]]
     explained_log_lines: dict[str, int]
     problems: list[str]
 
@@ -54,7 +54,7 @@ def report_of(outcome: Outcome, *, seed: int, workers: int, small_disk: bool) ->
         sent_bytes=world.ledger.sent_bytes,
         kept_bytes=world.ledger.kept_bytes,
         peak_bytes=world.machine.peak_bytes,
-        samples=outcome.samples,
+        samples=[{**sample._asdict(), "held": sample.held._asdict()} for sample in outcome.samples],
         explained_log_lines=outcome.explained,
         problems=[f"{p.at_s} s, {p.who}: {p.what}" for p in world.ledger.problems] + grown,
     )
@@ -106,17 +106,17 @@ def _happened(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
-def _row(sample: Sample) -> tuple[Any, ...]:
-    held = sample.held
+def _row(sample: dict[str, Any]) -> tuple[Any, ...]:
+    held = sample["held"]
     return (
-        sample.life,
-        f"{sample.at_s / 60:.1f}",
-        sample.uploads,
-        f"{sample.private_bytes / MIB:.1f} MiB",
-        sample.objects,
-        held.descriptors,
-        held.threads,
-        held.tasks,
+        sample["life"],
+        f"{sample['at_s'] / 60:.1f}",
+        sample["uploads"],
+        f"{sample['private_bytes'] / MIB:.1f} MiB",
+        sample["objects"],
+        held["descriptors"],
+        held["threads"],
+        held["tasks"],
     )
 
 

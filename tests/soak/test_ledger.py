@@ -154,6 +154,12 @@ def test_who_says_where_they_were_must_miss_nothing(ledger: Ledger, story: Story
     assert found_in(ledger) == ["facts after 4 were not recovered"]
 
 
+def test_a_store_that_takes_no_fact_is_told_of_without_one(ledger: Ledger, story: Story) -> None:
+    for event in (fact(5), fact(5, "session-error", None), fact(6)):
+        story.told(event)
+    assert found_in(ledger) == []
+
+
 # Excuses
 
 

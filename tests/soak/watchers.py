@@ -54,21 +54,29 @@ async def _by_socket(world: World, shown: Shown, dice: random.Random) -> None:
 
 
 async def _connection(world: World, reference: str, story: Story, stay_s: float) -> None:
-    began = time.time()
+    began, closed = time.time(), None
     with trio.move_on_after(stay_s + PATIENCE_S) as patience:  # trio-websocket waits for ever where the
         with suppress(*LOST):  # connection ends in mid-handshake
             try:
                 async with connected(world.api) as watcher:
                     await _listen(watcher, reference, story, stay_s)
+                    closed = watcher.closed
             except* LOST:
                 pass  # the server was killed, or drains
-    if patience.cancelled_caught and world.excuses.between(began, time.time()) is None:
-        world.ledger.problem(f"watcher of {reference}", f"no answer for {PATIENCE_S:.0f} s")
+    if world.excuses.between(began, time.time()) is None:
+        if patience.cancelled_caught:
+            world.ledger.problem(f"watcher of {reference}", f"no answer for {PATIENCE_S:.0f} s")
+        if closed is not None:
+            world.ledger.problem(f"watcher of {reference}", f"its connection was closed: {closed}")
 
 
 async def _listen(watcher: Watcher, reference: str, story: Story, stay_s: float) -> None:
     since = {"epoch": story.epoch, "seq": story.last_seq} if story.epoch else None
-    answer = await watcher.send("subscribe", _subscription(reference, since))
+    try:
+        answer = await watcher.send("subscribe", _subscription(reference, since))
+    except AssertionError:
+        assert watcher.closed is not None
+        return
     if answer["type"] == "error":
         return  # the session has left
     data = answer["data"]
