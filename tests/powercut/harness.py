@@ -1,0 +1,106 @@
+"""From a seed to a verdict: trace the driver, choose images, hold each to what was promised."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from tests.powercut.images import Image, Variant, cuts, images, write_tree
+from tests.powercut.promises import check
+from tests.powercut.recording import Operation, Write, record
+from tests.powercut.strace import MOST_BYTES, TRACED, calls
+
+ROOT = Path(__file__).parents[2]
+DRIVER = (sys.executable, "-m", "tests.powercut.driver")
+MEMORY = "/dev/shm"  # images need no disk
+AROUND = 12  # operations that are shown with a finding
+LOG = "trace.log"
+
+
+Recording = dict[int, list[Operation]]
+
+
+def trace(strace: str, directory: Path, seed: int, scenarios: int, mutant: str = "") -> Recording:
+    """Play so many scenarios under strace, in `directory`. Its log stays there."""
+    log = directory / LOG
+    command = (
+        *(strace, "-f", "--seccomp-bpf", "-qq", "-xx", "-s", str(MOST_BYTES), "-o", str(log)),
+        *("-e", f"trace={','.join(TRACED)}", "-e", "signal=none"),
+        *(*DRIVER, str(directory), str(seed), str(scenarios), *filter(None, [mutant])),
+    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return read(directory)
+
+
+def read(directory: Path) -> Recording:
+    """A recording that was made in that directory."""
+    with (directory / LOG).open(encoding="ascii") as lines:
+        return record(calls(lines), str(directory))
+
+
+class Verdict(NamedTuple):
+    """An image, and what was wrong with it."""
+
+    image: Image
+    finding: BaseException | None
+
+
+def points(
+    operations: list[Operation], most: int, seed: int, variants: Iterable[Variant] = tuple(Variant)
+) -> list[tuple[int, Variant]]:
+    """So many of all cuts and of these variants, without favour."""
+    everything = [(at, variant) for at in cuts(operations) for variant in variants]
+    return everything if len(everything) <= most else Random(seed).sample(everything, most)
+
+
+async def verdicts(
+    operations: list[Operation], wanted: Iterable[tuple[int, Variant]], seed: int
+) -> AsyncGenerator[Verdict]:
+    """Look at these images of a scenario. Those that look the same are looked at once."""
+    seen: set[int] = set()
+    for one in images(operations, wanted, seed):
+        if one.key not in seen:
+            seen.add(one.key)
+            yield Verdict(one, await look_at(one))
+
+
+async def look_at(one: Image) -> Exception | None:
+    """What is wrong with an image, if anything is."""
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with TemporaryDirectory(dir=memory) as name:
+        directory = Path(name)
+        write_tree(one.tree, directory)
+        try:
+            await check(directory, one)
+        except Exception as error:
+            return error
+    return None
+
+
+def told_of(verdict: Verdict, directory: Path, seed: int, scenario: int, operations: list[Operation]) -> str:
+    """What is to be known of a finding, and how to see just it again."""
+    at, variant = verdict.image.at, verdict.image.variant
+    before = [one for one in operations if one.start < at][-AROUND:]
+    after = [one for one in operations if one.start >= at][:AROUND]
+    return "\n".join(
+        [
+            f"seed {seed}, scenario {scenario}, at {at}, {variant}: {verdict.finding!r}",
+            *map(_shown, before),
+            "---- here ----",
+            *map(_shown, after),
+            f"again: python -m tests.powercut {directory} {seed} {scenario} {at} {variant}",
+        ]
+    )
+
+
+def _shown(operation: Operation) -> str:
+    what = operation.what
+    shown = f"Write({what.inode}, at={what.at}, {len(what.data)} bytes)" if isinstance(what, Write) else what
+    return f"{operation.start}-{operation.end} {shown}"
