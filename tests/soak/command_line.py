@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from urllib.parse import urlsplit
 
 import trio
 
+from penstock.server.exits import Exit
 from tests.running import PENSTOCK
 from tests.soak.client import Order
 from tests.soak.world import PATIENCE_S, GaveUp
@@ -35,11 +37,21 @@ class CommandLine:
         command = [*PENSTOCK, "upload", str(path), "--to", self.world.steady_url]
         command += ["--json", "--give-up", str(int(PATIENCE_S))]
         environment = {**os.environ, "XDG_STATE_HOME": str(place / "client-state")}
-        done = await trio.run_process(
-            command, capture_stdout=True, capture_stderr=True, check=False, env=environment
-        )
+        began = time.time()
+        done = await self._start(command, environment)
+        while done.returncode == Exit.UNREACHABLE and self.world.excuses.between(began, time.time()):
+            await trio.sleep(1.0)  # it waits for a server it has talked to, not for one that was never there
+            began = time.time()
+            done = await self._start(command, environment)
         path.unlink()
         self._conclude(done)
+
+    async def _start(
+        self, command: list[str], environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        return await trio.run_process(
+            command, capture_stdout=True, capture_stderr=True, check=False, env=environment
+        )
 
     def _conclude(self, done: subprocess.CompletedProcess[bytes]) -> None:
         if done.returncode != 0:

@@ -57,12 +57,13 @@ def differences(reference: Held, held: Held) -> list[str]:
 
 
 def growth(samples: Sequence[Sample]) -> Iterator[str]:
-    """What grows with the number of uploads, in the life of one process after its warm-up.
+    """What grows with the number of uploads in the life of one process, after its first quiet point.
 
     The line through the quiet points says by how much; it is compared with a bound per 1 000 uploads plus
     what allocators and caches move by themselves. The smallest thing an upload could leave behind, its row in
     memory, is about 1 KiB, twice the bound; a forgotten session, task or connection is ten times that.
     """
+    samples = samples[1:]
     uploads = samples[-1].uploads - samples[0].uploads if samples else 0
     for name, unit, per_1000, noise in (
         ("private_bytes", "bytes", MEMORY_PER_1000_UPLOADS_BYTES, MEMORY_NOISE_BYTES),

@@ -23,6 +23,7 @@ SETTINGS = {
     "h2c": None,
     "ended-retention-s": 10,
     "finished-retention-s": 10,
+    "retention-s": 45,
     "idempotency-s": 20,
     "janitor-every-s": 0.5,
     "session-timeout-s": 20,

@@ -53,8 +53,14 @@ def test_a_single_high_point_is_no_growth() -> None:
     assert list(growth(samples)) == []
 
 
-@pytest.mark.parametrize("samples", [[], life(points=1)], ids=["none", "one"])
-def test_one_point_is_no_line(samples: list[Sample]) -> None:
+def test_the_warm_up_is_not_judged() -> None:
+    samples = life()
+    samples[0] = samples[0]._replace(private_bytes=10 * MIB, objects=10_000)
+    assert list(growth(samples)) == []
+
+
+@pytest.mark.parametrize("samples", [[], life(points=1), life(points=2)], ids=["none", "one", "two"])
+def test_one_point_after_the_warm_up_is_no_line(samples: list[Sample]) -> None:
     assert list(growth(samples)) == []
 
 
