@@ -18,10 +18,11 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from penstock.protocol.errors import GatewayError, ServerError
+from penstock.protocol.errors import ServerError
 from penstock.server.http.answers import Response, http_problem, problem_answer
 from penstock.server.http.body import Receive
 from penstock.server.http.incoming import Incoming
+from penstock.server.uploads import trouble
 
 CLEANUP_S = 5.0  # to give back what an answer held; it waits for the disk only
 INTERIM_S = 5.0  # to send an interim answer; a peer that takes none for this long has stopped reading
@@ -127,8 +128,9 @@ class Application(QuartTrio):
 def _answer_to(error: BaseException) -> Response:
     if isinstance(error, HTTPException):
         return _http_answer(error)
-    known = [leaf for leaf in _leaves(error) if isinstance(leaf, GatewayError)]
-    if known != _leaves(error) or len(known) > 1:
+    leaves = _leaves(error)
+    known = [told for leaf in leaves if (told := trouble.known(leaf)) is not None]
+    if len(known) != 1 or len(leaves) != 1:
         log.error("handler-failed", path=quart.request.path, exc_info=error)
     return problem_answer(known[0] if known else ServerError("internal error; the server's log says more"))
 

@@ -14,7 +14,7 @@ from penstock.protocol.commands import (
     UploadProgressCommand,
 )
 from penstock.protocol.envelope import MessageType, Request, Subscribe, Topic, Unsubscribe
-from penstock.protocol.errors import GatewayError, ServerError
+from penstock.protocol.errors import ServerError
 from penstock.protocol.events import ConnectionStatus, UploadProgress
 from penstock.protocol.names import check_session_reference
 from penstock.protocol.pushes import PushEncoder, connection_status
@@ -22,6 +22,7 @@ from penstock.protocol.repeats import Asker, Repeats
 from penstock.protocol.snapshot import Snapshot
 from penstock.server.realtime.outbox import Outbox
 from penstock.server.realtime.subscriptions import Subscription, Subscriptions
+from penstock.server.uploads import trouble
 from penstock.server.uploads.actor import Actor
 from penstock.server.uploads.gateway import Gateway
 from penstock.server.uploads.watch import Wakeup
@@ -57,14 +58,14 @@ class Desk:
         """Do it and answer. Raises: OSError when the peer cannot be reached."""
         try:
             await self._serve(request, message_id)
-        except GatewayError as error:
-            await self._outbox.error(error, message_id)
         except OSError:
             raise
         except Exception as error:  # the edge of a service: one request failed, its connection is well
-            log.error("request-failed", request=type(request).__name__, exc_info=error)
+            known = trouble.known(error)
+            if known is None:
+                log.error("request-failed", request=type(request).__name__, exc_info=error)
             sorry = ServerError("the request failed in the server; it may or may not have been done")
-            await self._outbox.error(sorry, message_id)
+            await self._outbox.error(known or sorry, message_id)
 
     async def _serve(self, request: Request, message_id: str | None) -> None:
         match request:

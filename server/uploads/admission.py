@@ -73,10 +73,12 @@ class Admission:
         """Whether anybody is let in at all."""
         return not self.closed and not self._disk_health()
 
-    def refuse_if_closed(self) -> None:
-        """Raises: ServerBusy while draining."""
+    def refuse_if_unwell(self) -> None:
+        """Before anything waits for the disk. Raises: ServerBusy while draining, or while the disk hangs."""
         if self.closed:
             raise _busy("the server is shutting down")
+        if trouble := self._disk_health():
+            raise _busy(f"the disk does not answer: {trouble['disk']}")
 
     async def admit(self, visit: Append, claim: Claim) -> None:
         """Wait until the file is ours, and take the lease. Cancel-safe.
@@ -158,9 +160,7 @@ class Admission:
 
     async def _hold(self, session: LiveSession, file: LiveFile) -> None:
         """A paused file holds the newcomer as it holds a running request."""
-        self.refuse_if_closed()
-        if trouble := self._disk_health():
-            raise _busy(f"the disk does not answer: {trouble['disk']}")
+        self.refuse_if_unwell()
         if session.latched(file) and not file.row.is_partial and file.row.state is not State.PAUSED:
             await self._pause_latched(session, file)
         with trio.move_on_after(session.settings.pause_hold_s) as waiting:

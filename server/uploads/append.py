@@ -280,6 +280,7 @@ class Append:
                 self._parked.set()  # again for a pause that follows a resume at once
                 if self.pause_due:
                     await self._tell_pause()
+                    await trio.lowlevel.checkpoint_if_cancelled()  # it failed: not again and again
                 else:
                     await self._moved.park()
         if hold.cancelled_caught:

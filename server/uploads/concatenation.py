@@ -67,7 +67,7 @@ class Concatenation:
         `concat` is the header as it came. Raises: as `Resources.create`; InvalidMessage when a partial is
         missing, unfinished or none; FileSizeExceeded when too much would have to be copied.
         """
-        self._admission.refuse_if_closed()
+        self._admission.refuse_if_unwell()
         wanted = msgspec.structs.replace(wanted, upload_concat=concat, partial=False)
         place = await self._final(actor, wanted, upload_ids)
         await self._assemble(actor, place, concat, upload_ids)

@@ -28,7 +28,7 @@ from penstock.protocol.errors import FileNotFound, InvalidMessage
 from penstock.protocol.events import UploadProgress
 from penstock.protocol.snapshot import FileView, PageCursor, Snapshot
 from penstock.server.settings import Settings
-from penstock.server.uploads import facts, offsets, views
+from penstock.server.uploads import facts, offsets, trouble, views
 from penstock.server.uploads.actor import Actor, Role
 from penstock.server.uploads.admission import Admission, Claim
 from penstock.server.uploads.append import Append, StopReason
@@ -51,7 +51,7 @@ from penstock.server.uploads.space import Space
 from penstock.server.uploads.transfer import Transfer
 from penstock.server.uploads.watch import Wakeup, Watch
 from penstock.storage.blobs.base import BlobReader, BlobStore
-from penstock.storage.errors import BlobMissing
+from penstock.storage.errors import BlobMissing, StoreError
 from penstock.storage.state.base import FinishedRow, StateStore
 
 FIRST_PAGE = PageCursor()
@@ -172,7 +172,7 @@ class Gateway:
     ) -> dict[str, Any]:
         """The creation answer. Raises: InvalidMessage, FileSizeExceeded, UnsupportedFormat,
         InsufficientStorage, IdempotencyKeyReused, ServerBusy."""
-        self._admission.refuse_if_closed()
+        self._admission.refuse_if_unwell()
         async with self._answers.claim(idempotency) as first:
             if first is not None:
                 return _stored_answer(first.body)
@@ -186,7 +186,7 @@ class Gateway:
         idempotency: IdempotencyKey | None = None,
     ) -> dict[str, Any]:
         """Register more files; all or none. Raises: as `create_session`, SessionNotFound."""
-        self._admission.refuse_if_closed()
+        self._admission.refuse_if_unwell()
         async with self._answers.claim(idempotency) as first:
             if first is not None:
                 return _stored_answer(first.body)
@@ -236,6 +236,7 @@ class Gateway:
         Raises on entry: UploadLocked, OffsetMismatch, UploadCancelled, UploadAlreadyCompleted, UploadFailed,
         FileSizeExceeded, InvalidMessage, ServerBusy, SessionNotFound, FileNotFound. Cancel-safe.
         """
+        self._admission.refuse_if_unwell()
         session = await self._registry.writable(actor, session_id)
         visit = Append(session, find_file(session, file_id), self._pool)
         with session.in_use():
@@ -258,7 +259,7 @@ class Gateway:
 
         Raises on entry: SessionNotFound, InsufficientPermissions, ServerBusy.
         """
-        self._admission.refuse_if_closed()
+        self._admission.refuse_if_unwell()
         session = await self._registry.writable(actor, session_id)
         intake = Intake(
             session,
@@ -280,12 +281,16 @@ class Gateway:
                     await session.record()
 
     async def offset(self, actor: Actor, reference: str, file_id: str, manner: Manner) -> OffsetReport:
-        """How many bytes a file has. A watch key always peeks. Raises: UploadLocked, UploadCancelled, …"""
-        session, role = await self._registry.resolve(actor, reference)
-        if role is not Role.WRITER:
-            manner = Manner.PEEK
-        with session.in_use():
-            return await offsets.report(session, find_file(session, file_id), manner, self._recovery)
+        """How many bytes a file has. A watch key always peeks. Raises: UploadLocked (busy; or the store is in
+        trouble, and nobody can say), UploadCancelled, …"""
+        try:
+            session, role = await self._registry.resolve(actor, reference)
+            if role is not Role.WRITER:
+                manner = Manner.PEEK
+            with session.in_use():
+                return await offsets.report(session, find_file(session, file_id), manner, self._recovery)
+        except StoreError as error:
+            raise trouble.offset_unknown(error) from error
 
     async def open_finished(self, category: str, stored_name: str) -> tuple[FinishedRow, BlobReader]:
         """A finished file, to be read and closed by the caller. Raises: FileNotFound."""

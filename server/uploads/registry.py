@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import structlog
 import trio
 
-from penstock.protocol.errors import InsufficientPermissions, ServerError, SessionNotFound
+from penstock.protocol.errors import InsufficientPermissions, SessionNotFound
 from penstock.protocol.names import check_session_reference, is_watch_key
 from penstock.server.settings import Settings
 from penstock.server.uploads import facts
@@ -17,6 +17,7 @@ from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.clock import Clock
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
+from penstock.server.uploads.trouble import told
 from penstock.storage.errors import StoreError
 from penstock.storage.state.base import FileRow, SessionRow, StateStore
 
@@ -108,11 +109,12 @@ class Registry:
     def _drop_broken(self, session: LiveSession, error: StoreError) -> None:
         """Its rows in memory are ahead of the store: nothing in it may be announced any more."""
         log.error("session-broken", session_id=session.session_id, reason=str(error))
-        trouble = ServerError("the storage is in trouble; come back in a moment")
+        trouble = told(error)
         session.leave(lambda stamp: facts.session_error(session, trouble, "pause", stamp))
         self.drop(session)
         visits = [visit for file in session.all_files for visit in file.visitors]
-        self._breaking.setdefault(session.session_id, []).extend(visits)
+        if visits:
+            self._breaking.setdefault(session.session_id, []).extend(visits)
         for visit in visits:
             visit.stop(StopReason.STORE)
 

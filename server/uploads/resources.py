@@ -174,7 +174,7 @@ class Resources:
         IdempotencyKeyReused; when it joins a session also SessionNotFound, UploadAlreadyCompleted,
         UploadCancelled, UploadLocked, InconsistentLength.
         """
-        self._admission.refuse_if_closed()
+        self._admission.refuse_if_unwell()
         async with self._answers.claim(idempotency) as first:
             with trio.CancelScope(shield=True):  # waits for the disk only
                 made = await (self._again(actor, first) if first else self.make(actor, wanted, idempotency))

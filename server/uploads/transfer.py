@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-import structlog
 import trio
 
 from penstock.protocol.errors import (
@@ -28,10 +27,9 @@ from penstock.server.uploads.assembly import Piece, assemble
 from penstock.server.uploads.buffers import BufferPool
 from penstock.server.uploads.failing import break_off, fail_file
 from penstock.server.uploads.finishing import Finisher
+from penstock.server.uploads.trouble import Torn, told
 from penstock.storage.blobs.base import BlobStore, BlobWriter
-from penstock.storage.errors import BlobFault, StoreError, StoreFull
-
-log = structlog.get_logger()
+from penstock.storage.errors import BlobFault, BlobMissing, StoreError
 
 Fill = Callable[[BlobWriter], Awaitable[None]]
 
@@ -111,8 +109,10 @@ class Transfer:
         except GatewayError as refusal:
             self._refused = True  # at its first byte, or for what it is made of
             return refusal
+        except BlobMissing as trouble:  # bytes were promised if there are some before `start`
+            return told(BlobFault(str(trouble)) if start else trouble)
         except StoreError as trouble:
-            return _store_trouble(trouble)
+            return told(trouble)
         return self._too_short() if self._claim.whole and self.append.stop_reason is None else None
 
     def _too_long(self) -> GatewayError:
@@ -156,7 +156,8 @@ class Transfer:
                 return None  # a stop or a break after the last byte came too late
         except StoreError as trouble:
             self.file.recovered = False  # the next touch looks at what is really there
-            error = _store_trouble(trouble)
+            error = _first_cause(error, trouble)
+            await self._tell_trouble(error)
         finally:
             append.hand_over_rest()
             append.sink.drop_buffers()
@@ -183,12 +184,15 @@ class Transfer:
         try:
             append.hand_over_rest()
             await append.sink.store_rest()
+        except StoreError as trouble:  # what was written before it is kept
+            append.sink.drop_buffers()
+            error = told(trouble)
+        try:
             if self._hash is not None:
                 error = await self._verify(error)
             await append.sink.make_durable()
         except StoreError as trouble:
-            append.sink.drop_buffers()
-            error = _store_trouble(trouble)
+            error = _first_cause(error, trouble)
         self._forget_unkept()
         return error
 
@@ -231,7 +235,7 @@ class Transfer:
             return
         clipped = isinstance(error, FileSizeExceeded) and self._claim.clips
         refused = self._refused or _is_mismatch(error) or clipped
-        if isinstance(error, FileSizeExceeded | _Torn) and not refused:
+        if isinstance(error, FileSizeExceeded | Torn) and not refused:
             await fail_file(session, file, error)
         elif self._is_whole() and (clean or self.append.taken_bytes) and not _is_mismatch(error):
             await self._finish()  # also if it was stopped: who asks for the offset would take it for done
@@ -247,7 +251,15 @@ class Transfer:
         session, file = self.session, self.file
         added_bytes = file.durable - self._start if self.append.taken_bytes else 0
         await break_off(session, file, error, added_bytes=added_bytes, retry_limit=self._claim.retry_limit)
-        if isinstance(error, InsufficientStorage | ServerError) and not session.row.hidden:
+        if isinstance(error, InsufficientStorage | ServerError):
+            await self._tell_trouble(error)
+
+    async def _tell_trouble(self, error: GatewayError) -> None:
+        """Watchers pause what they show. Where the session is broken, its farewell has said so."""
+        session = self.session
+        if session.gone or session.row.hidden:
+            return
+        with suppress(StoreError):  # then it is broken now
             await session.record(makers=[partial(facts.session_error, session, error, "pause")])
 
     async def _note_end(self) -> None:
@@ -273,19 +285,11 @@ class Transfer:
         await self._finisher.finish(self.session, self.file)
 
 
+def _first_cause(error: GatewayError | None, trouble: StoreError) -> GatewayError:
+    """Trouble that follows trouble says less than what began it, unless it is that bytes are damaged."""
+    follows = isinstance(error, InsufficientStorage | ServerError) and not isinstance(trouble, BlobFault)
+    return error if error is not None and follows else told(trouble)
+
+
 def _is_mismatch(error: GatewayError | None) -> bool:
     return isinstance(error, ChecksumMismatch)
-
-
-class _Torn(ServerError):
-    """Bytes that were promised are gone: the file fails, nothing is papered over."""
-
-
-def _store_trouble(trouble: StoreError) -> GatewayError:
-    """For clients and watchers. The store's own words name blobs, and so upload URLs: for the log only."""
-    log.warning("store-trouble", reason=str(trouble))
-    if isinstance(trouble, StoreFull):
-        return InsufficientStorage("the disk is full; free some space, then resume")
-    if isinstance(trouble, BlobFault):
-        return _Torn("stored bytes are damaged")
-    return ServerError("the storage is in trouble; try again later")
