@@ -271,7 +271,7 @@ def test_recovery_is_cut_at_any_step(crash: Callable[[Rig], Rig], fsync: str) ->
         await finish_file(after, session_id, "f1")
         assert_at_rest(after)
 
-    at_every_step(run, at_least=15, most=full_or(15, None))
+    at_every_step(run, at_least=15)
 
 
 async def until_broken(rig: Rig, session_id: str, body: FedBody) -> None:

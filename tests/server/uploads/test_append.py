@@ -83,6 +83,22 @@ async def test_last_progress_says_100_before_completed(autojump_clock: MockClock
     assert (last.overall_status, last.total_progress, last.file_id) == ("completed", 100.0, None)
 
 
+async def test_completed_is_told_when_the_file_is_in_its_place(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(3)
+    async with rig.watcher(session_id) as watcher, trio.open_nursery() as nursery:
+        nursery.start_soon(rig.put, session_id, whole_body(b"abc"))
+        while rig.file(session_id).row.state is not State.FINISHING:
+            await trio.lowlevel.checkpoint()
+        rig.blobs.gate = trio.Event()
+        await settle()
+        early, published = await watcher.names(), rig.blobs.published_blobs.copy()
+        rig.blobs.gate.set()
+        await settle()
+        assert (published, "upload-completed" in early) == ({}, False)
+        assert "upload-completed" in await watcher.names()
+
+
 async def test_in_parts_with_exact_offsets(autojump_clock: MockClock) -> None:
     rig = await make_rig()
     session_id = await rig.one_file()
@@ -328,11 +344,12 @@ async def test_pause_while_the_disk_is_stuck_waits_for_it_alone(autojump_clock: 
 
         nursery.start_soon(pause)
         await trio.sleep(3)
-        assert not acked.is_set()
-        rig.blobs.gate.set()
+        early = acked.is_set()
+        rig.blobs.gate.set()  # before anything is judged: the append waits for it
         await acked.wait()
         await rig.command("upload-resume", session_id)
         body.break_off()
+    assert not early
 
 
 # Cancel

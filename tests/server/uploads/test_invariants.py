@@ -32,7 +32,7 @@ from penstock.server.uploads.offsets import Manner
 from penstock.storage.errors import StoreError
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState
-from tests.server.uploads.cutting import AtStep, at_every_step
+from tests.server.uploads.cutting import AtStep, assert_at_rest, at_every_step
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
 
@@ -685,11 +685,9 @@ async def cut_once(scenario: Scenario, cut: AtStep) -> None:
     cut.arm(caller.cancel)
     await scenario(rig, session_id, caller)
     cut.disarm()
-    assert_nothing_held(rig)
-    assert_sums(rig)
+    assert_at_rest(rig)
     await finish(rig, session_id)
-    assert_nothing_held(rig)
-    assert_sums(rig)
+    assert_at_rest(rig)
 
 
 async def finish(rig: Rig, session_id: str) -> None:

@@ -168,3 +168,14 @@ async def test_what_a_fault_left_is_swept_without_a_restart(autojump_clock: Mock
     assert len(rig.blobs.incoming_blobs) == 1
     await later(rig, 200)
     assert rig.blobs.incoming_blobs == {}
+
+
+async def test_young_bytes_may_have_a_row_soon(autojump_clock: MockClock) -> None:
+    rig = await make_rig(janitor_every_s=30)
+    await later(rig, 3500)
+    rig.blobs.incoming_blobs["f" * 32 + ".1"] = young = Blob()
+    young.changed_at = rig.gateway.clock.now()
+    await later(rig, 200)
+    assert len(rig.blobs.incoming_blobs) == 1
+    await later(rig, 3600)
+    assert rig.blobs.incoming_blobs == {}

@@ -10,11 +10,12 @@ import trio
 from trio.testing import MockClock
 
 from penstock.protocol.commands import FileSpec
-from penstock.protocol.errors import ServerError, UploadFailed
+from penstock.protocol.errors import ServerError, UploadCancelled, UploadFailed
 from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.digests import Digest
 from tests.fakes.state import FakeState
+from tests.server.uploads.crash import killed, without_power
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 
 
@@ -69,6 +70,34 @@ async def test_a_power_cut_takes_nothing_that_was_registered(autojump_clock: Moc
     for file_id in ("f1", "f2") if later else ("f1",):
         await rig.put(session_id, whole_body(b"abc"), file_id=file_id)
         assert await rig.finished_bytes(session_id, file_id) == b"abc"
+
+
+async def test_a_power_cut_brings_back_nothing_that_was_cancelled(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    await rig.gateway.register(ANYBODY, session_id, [FileSpec(file_name="b")])  # so that it is not the end
+    await rig.put(session_id, whole_body(b"x" * 40), offset=0)
+    await rig.command("upload-cancel", session_id, fileId="f1")
+    rig.blobs.power_cut()
+    rig.store.power_cut()
+    await rig.open()
+    with pytest.raises(UploadCancelled):
+        await rig.offset(session_id)
+
+
+async def test_what_a_recovery_has_announced_survives_a_power_cut(autojump_clock: MockClock) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: rig.put(session_id, FedBody(b"x" * 40, length=100), offset=0))
+        await trio.sleep(2)
+        after = killed(rig)
+        nursery.cancel_scope.cancel()
+    await after.open()
+    assert (await after.offset(session_id)).offset == 40
+    rebooted = without_power(after)
+    await rebooted.open()
+    assert (await rebooted.offset(session_id)).offset == 40
 
 
 async def test_a_power_cut_loses_only_what_was_not_promised(autojump_clock: MockClock) -> None:

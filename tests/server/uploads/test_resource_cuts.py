@@ -11,10 +11,9 @@ import trio.testing
 
 from penstock.server.uploads import assembly
 from tests.server.uploads.crash import killed, without_power
-from tests.server.uploads.cutting import AtStep, at_every_step
+from tests.server.uploads.cutting import AtStep, assert_at_rest, at_every_step
 from tests.server.uploads.resource_scenarios import SCENARIOS, Places, Scenario, tolerant
 from tests.server.uploads.rig import Rig, make_rig
-from tests.server.uploads.sums import assert_nothing_held, assert_sums
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +28,7 @@ async def prepared(scenario: Scenario, fsync: str = "append") -> tuple[Rig, Plac
 
 async def finish(rig: Rig, scenario: Scenario, places: Places) -> None:
     await scenario.finish(rig, places)
-    assert_nothing_held(rig)
-    assert_sums(rig)
+    assert_at_rest(rig)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -41,8 +39,7 @@ def test_the_caller_goes_away_at_any_step(name: str) -> None:
             cut.arm(caller.cancel)
             await tolerant(SCENARIOS[name].call, rig, places)
         cut.disarm()
-        assert_nothing_held(rig)
-        assert_sums(rig)
+        assert_at_rest(rig)
         await finish(rig, SCENARIOS[name], places)
 
     at_every_step(run, at_least=2)
