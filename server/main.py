@@ -92,10 +92,11 @@ async def _gateway(settings: Settings, disk: Disk) -> AsyncGenerator[tuple[Gatew
     with directory:
         with _data(settings):
             state = await SqliteState.open(settings.data_dir / DATABASE, kept_facts=settings.kept_facts)
-        async with state:
-            calls = (disk.longest_running_s, state.thread.longest_running_s)
-            health = DiskHealth(calls, settings.disk_stall_s)
-            yield await _open(settings, directory, state, disk, health), health
+        with _data(settings):  # closing may fail, too
+            async with state:
+                calls = (disk.longest_running_s, state.thread.longest_running_s)
+                health = DiskHealth(calls, settings.disk_stall_s)
+                yield await _open(settings, directory, state, disk, health), health
 
 
 async def _open(

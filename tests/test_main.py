@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,3 +69,16 @@ def test_a_broken_database_has_its_exit_code(tmp_path: Path) -> None:
     assert ended.returncode == Exit.DATA_UNUSABLE
     assert "state.db" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_cannot_be_closed_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """Somebody holds it: what was promised is committed, but the end is not marked as a clean one."""
+    log = tmp_path / "log"
+    command = ("/bin/sh", "-c", f'exec "$0" "$@" 2>{log}', *PENSTOCK)
+    with serving(command, cwd=tmp_path) as server:
+        with closing(sqlite3.connect(tmp_path / "data" / "state.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            server.process.terminate()
+            assert server.process.wait(PATIENCE_S) == Exit.DATA_UNUSABLE
+    assert "database is locked" in log.read_text().splitlines()[-1]
+    assert "Traceback" not in log.read_text()
