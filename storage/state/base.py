@@ -213,7 +213,8 @@ class StateStore(Protocol):
         """(session_id, file_id) of every file in state finishing: a crash may have interrupted them."""
 
     async def known_blobs(self, keys: Sequence[str]) -> set[str]:
-        """Those of the given keys that are the current attempt of a file not completed and not cancelled."""
+        """Those of the given keys that are the current attempt of a file that has not ended, or may go on
+        after a failure."""
 
     async def known_names(self, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the given (category, stored_name) that are finished, or of a file in state finishing."""

@@ -92,7 +92,8 @@ def known_blobs(db: Database, keys: Sequence[str]) -> set[str]:
 def _knows_blob(db: Database, key: str) -> bool:
     found = db.select(
         "SELECT upload_id || '.' || attempt FROM files "
-        "WHERE upload_id = ? AND state NOT IN ('completed', 'cancelled')",
+        "WHERE upload_id = ? AND state NOT IN ('completed', 'cancelled') "
+        "AND (state != 'failed' OR resumable_after_failure)",
         (key.rpartition(".")[0],),
     )
     return found == [(key,)]

@@ -378,15 +378,16 @@ async def test_files_whose_finishing_was_interrupted(store: StateStore) -> None:
     assert await store.finishing_files() == [("s1", "f0"), ("s1", "f3")]
 
 
+@pytest.mark.parametrize("resumable", [False, True])
 @pytest.mark.parametrize("state", State)
-async def test_whose_bytes_are_known(store: StateStore, state: State) -> None:
-    row = file(state=state.value, attempt=2)
+async def test_whose_bytes_are_known(store: StateStore, state: State, resumable: bool) -> None:
+    row = file(state=state.value, attempt=2, resumable_after_failure=resumable)
     await commit(store, SaveFile(row))
     upload = row.upload_id
     known = await store.known_blobs(
         [f"{upload}.1", f"{upload}.2", f"{upload}.02", upload, "ff.2", f"{upload}."]
     )
-    gone = state in (State.COMPLETED, State.CANCELLED)
+    gone = state in (State.COMPLETED, State.CANCELLED) or (state is State.FAILED and not resumable)
     assert known == (set() if gone else {f"{upload}.2"})
 
 

@@ -236,8 +236,7 @@ class FakeState:
 
     async def known_blobs(self, keys: Sequence[str]) -> set[str]:
         await trio.lowlevel.checkpoint()
-        gone = (State.COMPLETED, State.CANCELLED)
-        return set(keys) & {row.blob_key for row in self._tables.files.values() if row.state not in gone}
+        return set(keys) & {row.blob_key for row in self._tables.files.values() if _needs_blob(row)}
 
     async def known_names(self, names: Sequence[Pair]) -> set[Pair]:
         await trio.lowlevel.checkpoint()
@@ -280,3 +279,9 @@ def _copied(change: Change) -> Change:
 
 def _copied_session(row: SessionRow) -> SessionRow:
     return msgspec.structs.replace(row, metadata=dict(row.metadata))
+
+
+def _needs_blob(row: FileRow) -> bool:
+    if row.state is State.FAILED:
+        return row.resumable_after_failure
+    return row.state not in (State.COMPLETED, State.CANCELLED)
