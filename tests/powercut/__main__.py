@@ -11,12 +11,13 @@ from pathlib import Path
 import trio
 
 from penstock.server import log
-from tests.powercut.harness import look_at, read
+from tests.powercut.harness import crashes_before, look_at, read
 from tests.powercut.images import Variant, images
 
 
 async def main(directory: Path, seed: int, scenario: int, at: int, variant: Variant) -> None:
-    [one] = images(read(directory)[scenario], [(at, variant)], seed)
+    earlier = dict(enumerate(crashes_before(directory))).get(scenario)
+    [one] = images(read(directory)[scenario], [(at, variant)], seed, earlier)
     for path, found in one.tree.items():
         print("directory" if found.content is None else f"{len(found.content):9}", path)
     finding = await look_at(one)

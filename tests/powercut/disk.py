@@ -23,14 +23,17 @@ from typing import NamedTuple
 
 from tests.powercut.recording import (
     ROOT,
+    Found,
     Name,
     Operation,
     SyncData,
     SyncNames,
     Tell,
+    Tree,
     Truncate,
     Unname,
     Write,
+    before,
 )
 
 SECTOR_BYTES = 512
@@ -60,24 +63,24 @@ Fate = Callable[[Pending], Kept]
 Sectors = Callable[[int], Iterable[int]]  # of so many sectors, the numbers of those that are kept
 
 
-class Found(NamedTuple):
-    """What lies at a path: files with one inode are one file."""
-
-    inode: int
-    content: bytes | None  # None: a directory
-
-
-Tree = dict[str, Found]  # by path; directories come before what is in them
-
-
 class Disk:
     """A scenario's directory while its recording goes by: what is synced, and what is pending."""
 
-    def __init__(self) -> None:
+    def __init__(self, tree: Tree | None = None) -> None:
+        """`tree`: what was there before, and is durable."""
         self._files: dict[int, bytearray] = {}  # synced content
         self._names: dict[int, dict[str, int]] = {ROOT: {}}  # synced entries of directories
         self._pending: list[Operation] = []
         self._syncing: list[Operation] = []  # they have begun, and not yet returned
+        directories = {"": ROOT}
+        for path, (inode, content) in (tree or {}).items():
+            parent, _, name = path.rpartition("/")
+            self._names[directories[parent]][name] = before(inode)
+            if content is None:
+                directories[path] = before(inode)
+                self._names[before(inode)] = {}
+            else:
+                self._files[before(inode)] = bytearray(content)
 
     def begin(self, operation: Operation) -> None:
         """Time has come to its start. All that returned before it is done."""

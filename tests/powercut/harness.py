@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests.powercut.images import Image, Variant, cuts, images, write_tree
-from tests.powercut.promises import check
+from tests.powercut.promises import check, next_boot_id
 from tests.powercut.recording import Operation, Write, record
 from tests.powercut.strace import MOST_BYTES, TRACED, calls
+from tests.powercut.told import Ledger, Living, encode
 
 ROOT = Path(__file__).parents[2]
 DRIVER = (sys.executable, "-m", "tests.powercut.driver")
 MEMORY = "/dev/shm"  # images need no disk
 AROUND = 12  # operations that are shown with a finding
 LOG = "trace.log"
+CRASHES = "crashes.pickle"  # our own, and read only by those who look at a finding again
 
 
 Recording = dict[int, list[Operation]]
@@ -28,11 +31,27 @@ Recording = dict[int, list[Operation]]
 
 def trace(strace: str, directory: Path, seed: int, scenarios: int, mutant: str = "") -> Recording:
     """Play so many scenarios under strace, in `directory`. Its log stays there."""
+    return _traced(strace, directory, "play", seed, scenarios, mutant)
+
+
+def trace_lives_after(strace: str, directory: Path, seed: int, crashes: Sequence[Image]) -> Recording:
+    """A life on each of these images, under strace, in `directory`: scenario 0, 1, … in their order."""
+    for number, crash in enumerate(crashes):
+        scenario, ledger = directory / str(number), Ledger(crash.told)
+        scenario.mkdir()
+        write_tree(crash.tree, scenario)
+        life = Living(boot_id=next_boot_id(crash, ledger), fsync=ledger.fsync)
+        (directory / f"{number}.life").write_bytes(encode(life))
+    (directory / CRASHES).write_bytes(pickle.dumps(list(crashes)))
+    return _traced(strace, directory, "go-on", seed, len(crashes))
+
+
+def _traced(strace: str, directory: Path, how: str, seed: int, scenarios: int, mutant: str = "") -> Recording:
     log = directory / LOG
     command = (
         *(strace, "-f", "--seccomp-bpf", "-qq", "-xx", "-s", str(MOST_BYTES), "-o", str(log)),
         *("-e", f"trace={','.join(TRACED)}", "-e", "signal=none"),
-        *(*DRIVER, str(directory), str(seed), str(scenarios), *filter(None, [mutant])),
+        *(*DRIVER, how, str(directory), str(seed), str(scenarios), *filter(None, [mutant])),
     )
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -40,9 +59,17 @@ def trace(strace: str, directory: Path, seed: int, scenarios: int, mutant: str =
 
 
 def read(directory: Path) -> Recording:
-    """A recording that was made in that directory."""
+    """The recording that was made in that directory."""
+    trees = {number: crash.tree for number, crash in enumerate(crashes_before(directory))}
     with (directory / LOG).open(encoding="ascii") as lines:
-        return record(calls(lines), str(directory))
+        return record(calls(lines), str(directory), trees)
+
+
+def crashes_before(directory: Path) -> list[Image]:
+    """The images on which the recording there began, by scenario; none, if it began with nothing."""
+    path = directory / CRASHES
+    crashes: list[Image] = pickle.loads(path.read_bytes()) if path.exists() else []
+    return crashes
 
 
 class Verdict(NamedTuple):
@@ -61,11 +88,14 @@ def points(
 
 
 async def verdicts(
-    operations: list[Operation], wanted: Iterable[tuple[int, Variant]], seed: int
+    operations: list[Operation],
+    wanted: Iterable[tuple[int, Variant]],
+    seed: int,
+    earlier: Image | None = None,
 ) -> AsyncGenerator[Verdict]:
     """Look at these images of a scenario. Those that look the same are looked at once."""
     seen: set[int] = set()
-    for one in images(operations, wanted, seed):
+    for one in images(operations, wanted, seed, earlier):
         if one.key not in seen:
             seen.add(one.key)
             yield Verdict(one, await look_at(one))

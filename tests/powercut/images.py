@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.powercut.disk import Disk, Fate, Kept, Pending, Tree
-from tests.powercut.recording import Operation, Tell, Write
+from tests.powercut.disk import Disk, Fate, Kept, Pending
+from tests.powercut.recording import Operation, Tell, Tree, Write
 
 
 class Variant(StrEnum):
@@ -60,9 +60,17 @@ def cuts(operations: Iterable[Operation]) -> list[int]:
     return [*moments, operation.start + 1] if moments else []
 
 
-def images(operations: list[Operation], wanted: Iterable[tuple[int, Variant]], seed: int) -> Iterator[Image]:
-    """The wanted images, in order of time. The same seed makes the same ones, each by itself."""
-    disk, told, feed = Disk(), list[bytes](), iter(operations)
+def images(
+    operations: list[Operation],
+    wanted: Iterable[tuple[int, Variant]],
+    seed: int,
+    earlier: Image | None = None,
+) -> Iterator[Image]:
+    """The wanted images, in order of time. The same seed makes the same ones, each by itself. `earlier`: on
+    which the recording began."""
+    disk = Disk(earlier.tree if earlier else None)
+    told = list(earlier.told) if earlier else []
+    feed = iter(operations)
     following = next(feed, None)
     for at, variant in sorted(wanted):
         while following is not None and following.start <= at:

@@ -54,18 +54,25 @@ class Handle(NamedTuple):
 
 
 class Player:
-    """`step` after `step`, of all kinds."""
+    """Steps of all kinds."""
 
-    def __init__(self, gateway: Gateway, random: Random, say: Say, serials: count[int]) -> None:
+    def __init__(
+        self, gateway: Gateway, random: Random, say: Say, serials: count[int], handles: list[Handle]
+    ) -> None:
         self.gateway = gateway
-        self.handles: list[Handle] = []
+        self.handles = handles  # what there is; new ones are added
         self._random = random
         self._say = say
         self._serials = serials
         self._over: set[Handle] = set()  # complete, or gone
 
-    async def step(self) -> None:
-        """Do something, and wait for the answer."""
+    async def steps(self, count: int) -> None:
+        """Do so many things, one after the other, and look how all stands then."""
+        for _ in range(count):
+            await self._step()
+        await self.look_at_all()
+
+    async def _step(self) -> None:
         if self._over.issuperset(self.handles):
             await self.create_session()
         steps = (
@@ -136,7 +143,7 @@ class Player:
         place = made.place
         final = self._note_made(Handle(place.session_id, place.file_id, place.upload_id, wanted.file_name))
         for one in (final, *parts):
-            await self._try_look(one)
+            await self._note_end(one)
 
     def _note_made(self, handle: Handle) -> Handle:
         self._say(Registered(session_id=handle.session_id, file_id=handle.file_id))
@@ -251,14 +258,14 @@ class Player:
             self._say_going(one)
         await self._command("upload-cancel", handle, alone=alone)
         for one in ending:
-            await self._try_look(one)
+            await self._note_end(one)
 
     async def remove(self) -> None:
         if self._random.random() < 0.4:
             handle = self._some()
             self._say_going(handle)
             await self.gateway.resources.terminate(ANYBODY, handle.place)
-            self._say_gone(handle)
+            await self._note_end(handle)
 
     async def _command(self, name: str, handle: Handle, *, alone: bool) -> None:
         about = {"fileId": handle.file_id} if alone else {}
@@ -282,8 +289,7 @@ class Player:
         try:
             report = await self.gateway.offset(ANYBODY, handle.session_id, handle.file_id, manner)
         except UploadCancelled:
-            self._over.add(handle)
-            self._say_gone(handle)
+            self._over.add(handle)  # but only the answer to the cancel itself is a promise
             raise
         if report.complete:
             self._over.add(handle)
@@ -297,8 +303,14 @@ class Player:
     def _say_going(self, handle: Handle) -> None:
         self._say(Asking(session_id=handle.session_id, file_id=handle.file_id, attempt=0))
 
-    def _say_gone(self, handle: Handle) -> None:
-        self._say(Gone(session_id=handle.session_id, file_id=handle.file_id))
+    async def _note_end(self, handle: Handle) -> None:
+        """Somebody has been answered that it is gone, if it is."""
+        try:
+            await self._look(handle)
+        except UploadCancelled:
+            self._say(Gone(session_id=handle.session_id, file_id=handle.file_id))
+        except GatewayError:
+            pass  # it was too late for that
 
     # Choices
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from penstock.protocol.errors import FileNotFound, UploadCancelled
@@ -15,27 +14,19 @@ from penstock.protocol.lifecycle import State
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.file import LiveFile
 from penstock.server.uploads.offsets import Manner
-from penstock.storage.state.base import FileRow, SessionRow
+from penstock.storage.state.base import FileRow
 from tests.powercut.contents import content
 from tests.powercut.images import Image
 from tests.powercut.returning import finish, resume
-from tests.powercut.stores import FSYNCS, Opened, Threadless, opened, settings
+from tests.powercut.stores import Opened, Rows, Threadless, all_rows, fsync_named, opened, settings
 from tests.powercut.told import Key, Ledger
 from tests.server.uploads.sums import bytes_to_come
 
-EVER = float("inf")
 _WITHOUT_BLOB = (State.COMPLETED, State.CANCELLED)
 
 
 class BrokenPromise(AssertionError):
     """The harness has found something."""
-
-
-class Rows(NamedTuple):
-    """All that is in the database."""
-
-    sessions: dict[str, SessionRow]
-    files: dict[Key, FileRow]
 
 
 async def check(directory: Path, image: Image) -> None:
@@ -46,12 +37,16 @@ async def check(directory: Path, image: Image) -> None:
     ledger = Ledger(image.told)
     if not ledger.boot_id:
         return  # no process has begun yet
-    fsync = next(fsync for fsync in FSYNCS if fsync == ledger.fsync)
-    boot_id = "after the power cut" if image.variant.is_power_cut else ledger.boot_id
-    async with opened(directory, settings(fsync), boot_id, disk_type=Threadless) as there:
+    boot_id = next_boot_id(image, ledger)
+    async with opened(directory, settings(fsync_named(ledger.fsync)), boot_id, disk_type=Threadless) as there:
         examiner = Examiner(there, ledger, boot_id)
         await examiner.examine()
         await examiner.go_on()
+
+
+def next_boot_id(image: Image, ledger: Ledger) -> str:
+    """The kernel's of the next life: another one after a power cut."""
+    return f"{ledger.boot_id}, and after a power cut" if image.variant.is_power_cut else ledger.boot_id
 
 
 def demand(holds: bool, what: str, *more: object) -> None:
@@ -72,7 +67,7 @@ class Examiner:
 
     async def examine(self) -> None:
         """All that is promised, before anybody goes on."""
-        rows = await self._rows()
+        rows = await all_rows(self._there.state)
         self._check_orphans(rows)
         demand(self._ledger.registered <= rows.files.keys(), "a created file is unknown")
         for key, row in rows.files.items():
@@ -96,15 +91,14 @@ class Examiner:
         if row.state is State.COMPLETED:
             await self._check_completed(key, row)
         elif row.state is State.FAILED:
-            demand(self._may_fail(row), "the file has failed", key, row.error_message)
+            demand(self._may_fail(), "the file has failed", key, row.error_message)
         else:
             demand(key not in self._ledger.completed, "a completed file is not complete", key, row.state)
             self._check_unfinished(key, row, report.offset)
 
-    def _may_fail(self, row: FileRow) -> bool:
+    def _may_fail(self) -> bool:
         """Only where it was not synced before the machine went down, now or in an earlier life."""
-        restarted = (row.error_message or "").startswith("the machine restarted")
-        return self._fsync != "append" and (self._rebooted or restarted)
+        return self._fsync != "append" and (self._rebooted or self._ledger.rebooted)
 
     def _check_attempt(self, key: Key, row: FileRow) -> None:
         told, _ = self._ledger.offsets.get(key, (1, 0))
@@ -135,7 +129,7 @@ class Examiner:
 
     @property
     def _may_be_torn(self) -> bool:
-        return self._fsync == "never" and self._rebooted
+        return self._fsync == "never" and (self._rebooted or self._ledger.rebooted)
 
     async def _check_gone(self, key: Key) -> None:
         demand(key in self._ledger.going, "cancelled by nobody", key)
@@ -152,7 +146,9 @@ class Examiner:
         stored = dict(await self._there.state.facts(session_id, after=0, limit=100_000))
         demand(list(stored) == list(range(1, len(stored) + 1)), "facts have a gap")
         for fact in self._ledger.facts[session_id]:
-            lasts = fact.seq <= self._ledger.hard_seq(session_id) or fact.epoch == self._gateway.epoch
+            lasts = (
+                fact.seq <= self._ledger.hard_seq(session_id, fact.epoch) or fact.epoch == self._gateway.epoch
+            )
             same = zlib.crc32(stored.get(fact.seq, b"")) == fact.crc
             demand(same or not lasts, "a fact that was told is not replayed", fact)
 
@@ -177,7 +173,7 @@ class Examiner:
 
     async def go_on(self) -> None:
         """Every client comes back, and finishes what it has begun."""
-        rows = await self._rows()
+        rows = await all_rows(self._there.state)
         for session_id in rows.sessions:
             await resume(self._gateway, session_id)
         for key, row in sorted(rows.files.items(), key=lambda pair: pair[1].is_final):
@@ -197,18 +193,6 @@ class Examiner:
         demand(stored == right, "what a client has completed is not what it sent", key, len(stored))
 
     # What is there
-
-    async def _rows(self) -> Rows:
-        state = self._there.state
-        ids = await state.unfinished_sessions(active_before=EVER, limit=1 << 30)
-        ids += await state.ended_sessions(ended_before=EVER, limit=1 << 30)
-        rows = Rows({}, {})
-        for session_id in ids:
-            found = await state.load_session(session_id)
-            assert found is not None
-            rows.sessions[session_id], files = found
-            rows.files.update({(session_id, file.file_id): file for file in files})
-        return rows
 
     async def _live(self, key: Key) -> LiveFile:
         file = (await self._gateway._registry.get(key[0])).find(key[1])

@@ -1,19 +1,19 @@
 """System calls -> what they did to the files below one directory: operations on inodes and names. Pure.
 
-Below the traced directory each scenario has a directory of its own, `<number>/`, and there is one file
-`told`, into which the program writes a line whenever the gateway has told somebody something.
+Below the traced directory each scenario has a directory of its own, `<number>/`, and a file `<number>.told`,
+into which the program writes a line whenever the gateway has told somebody something.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tests.powercut.strace import Call
 
-TOLD = "told"
 ROOT = 0  # the inode of a scenario's directory, which is there and durable before anything begins
 
 # SQLite's index of its log, a shared mapping: whose writes no trace shows, and which it makes anew at its
@@ -21,7 +21,18 @@ ROOT = 0  # the inode of a scenario's directory, which is there and durable befo
 _NOT_RECORDED = "-shm"
 
 _UNKNOWN = ("pwritev", "pwritev2", "writev", "truncate", "sync_file_range", "fallocate")
+_TOLD = re.compile(r"(\d+)\.told")
 _FICLONERANGE = re.compile(r"src_fd=(\d+)|src_offset=(\d+)|src_length=(\d+)|dest_offset=(\d+)")
+
+
+class Found(NamedTuple):
+    """What lies at a path: files with one inode are one file."""
+
+    inode: int
+    content: bytes | None  # None: a directory
+
+
+Tree = dict[str, Found]  # by path; directories come before what is in them
 
 
 class Operation(NamedTuple):
@@ -89,11 +100,12 @@ class _File:
 
 
 class _Open:
-    """A descriptor: what it leads to, and where the next `write` goes."""
+    """A descriptor: a file, or the lines of a scenario, and where the next `write` goes."""
 
-    def __init__(self, path: str, file: _File | None) -> None:
+    def __init__(self, path: str, file: _File | None, telling: int = 0) -> None:
         self.path = path
-        self.file = file  # None for the file `told`
+        self.file = file
+        self.telling = telling
         self.position = 0
 
 
@@ -105,7 +117,15 @@ class Recorder:
         self._root = root
         self._files: dict[str, _File] = {}  # by path
         self._opened: dict[int, _Open] = {}
-        self._telling = 0  # the newest scenario: they come one after the other
+
+    def begin_with(self, scenario: int, tree: Tree) -> None:
+        """What was there before the first call, and is durable."""
+        self.scenarios[scenario] = []
+        self._files[f"{self._root}/{scenario}"] = _File(ROOT, scenario, is_directory=True)
+        for path, (inode, content) in tree.items():
+            file = _File(before(inode), scenario, is_directory=content is None)
+            file.content[:] = content or b""
+            self._files[f"{self._root}/{scenario}/{path}"] = file
 
     def feed(self, calls: Iterable[Call]) -> None:
         """Take calls, in order of their start. Raises: ValueError for one that is not understood."""
@@ -162,8 +182,8 @@ class Recorder:
 
     def _open(self, call: Call, path: str, flags: str) -> None:
         fd = call.result or 0
-        if path == f"{self._root}/{TOLD}":
-            self._opened[fd] = _Open(path, None)
+        if told := _TOLD.fullmatch(path.removeprefix(f"{self._root}/")):
+            self._opened[fd] = _Open(path, None, int(told[1]))
             return
         scenario = self._scenario(path)
         if scenario is None:
@@ -183,7 +203,6 @@ class Recorder:
         known = self.scenarios.setdefault(scenario, [])
         if posixpath.dirname(path) == self._root:
             file = self._files[path] = _File(ROOT, scenario, is_directory=True)
-            self._telling = scenario
             return file
         file = _File(call.start + 1, scenario, is_directory=is_directory)  # a call makes at most one
         self._files[path] = file
@@ -233,7 +252,7 @@ class Recorder:
         if opened is None:
             return
         if opened.file is None:
-            self._note(self._telling, call, Tell(data))
+            self._note(opened.telling, call, Tell(data))
             return
         self._write(call, fd, data, opened.position)
         opened.position += len(data) if call.result is None else call.result
@@ -271,14 +290,23 @@ class Recorder:
             self._note(file.scenario, call, what)
 
     def _note(self, scenario: int, call: Call, what: What) -> None:
-        self.scenarios[scenario].append(Operation(call.start, call.end, what))
+        self.scenarios.setdefault(scenario, []).append(Operation(call.start, call.end, what))
 
 
-def record(calls: Iterable[Call], root: str) -> dict[int, list[Operation]]:
-    """What was done in each scenario's directory, in order of the calls' start."""
+def record(
+    calls: Iterable[Call], root: str, trees: Mapping[int, Tree] = MappingProxyType({})
+) -> dict[int, list[Operation]]:
+    """What was done in each scenario's directory, in order of the calls' start. `trees`: what lay there."""
     recorder = Recorder(root)
+    for scenario, tree in trees.items():
+        recorder.begin_with(scenario, tree)
     recorder.feed(calls)
     return recorder.scenarios
+
+
+def before(inode: int) -> int:
+    """An inode of an earlier recording in this one: new ones are positive."""
+    return -abs(inode)
 
 
 def _number(argument: str | bytes) -> int:

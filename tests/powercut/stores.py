@@ -16,7 +16,9 @@ from penstock.storage.blobs.local import LocalBlobs
 from penstock.storage.data_directory import DataDirectory
 from penstock.storage.disk import Disk
 from penstock.storage.kernel import Kernel
+from penstock.storage.state.base import FileRow, SessionRow
 from penstock.storage.state.sqlite import SqliteState
+from tests.powercut.told import Key
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -24,6 +26,7 @@ Args = TypeVarTuple("Args")
 DATA = "data"  # in the scenario's directory: so it is made, too
 DATABASE = "state.db"
 THREADS = 4
+EVER = float("inf")
 
 Fsync = Literal["append", "complete", "never"]
 FSYNCS: tuple[Fsync, ...] = get_args(Fsync)
@@ -42,6 +45,17 @@ class Opened(NamedTuple):
     blobs: LocalBlobs
     state: SqliteState
     data: Path
+
+
+class Rows(NamedTuple):
+    """All that is in the database."""
+
+    sessions: dict[str, SessionRow]
+    files: dict[Key, FileRow]
+
+
+def fsync_named(name: str) -> Fsync:
+    return next(fsync for fsync in FSYNCS if fsync == name)
 
 
 def settings(fsync: Fsync, **more: object) -> Settings:
@@ -77,3 +91,16 @@ async def opened(
             blobs = LocalBlobs(directory, disk_type(THREADS), fsync=chosen.fsync)
             gateway = await Gateway.open(blobs, state, chosen, server_key=directory.key, boot_id=boot_id)
             yield Opened(gateway, blobs, state, data)
+
+
+async def all_rows(state: SqliteState) -> Rows:
+    """Everything."""
+    ids = await state.unfinished_sessions(active_before=EVER, limit=1 << 30)
+    ids += await state.ended_sessions(ended_before=EVER, limit=1 << 30)
+    rows = Rows({}, {})
+    for session_id in ids:
+        found = await state.load_session(session_id)
+        assert found is not None
+        rows.sessions[session_id], files = found
+        rows.files.update({(session_id, file.file_id): file for file in files})
+    return rows

@@ -9,6 +9,7 @@ from tests.powercut.disk import SECTOR_BYTES, Disk, Kept, Pending
 from tests.powercut.images import Variant, cuts, images
 from tests.powercut.recording import (
     ROOT,
+    Found,
     Name,
     Operation,
     SyncData,
@@ -135,6 +136,19 @@ def test_two_names_of_one_file_stay_one_file() -> None:
     disk = played(*SYNCED, Name(ROOT, "b", A), SyncNames(ROOT))
     tree = disk.tree(END, lambda one: Kept.LOST, lambda count: ())
     assert tree["a"] == tree["b"]
+
+
+def test_what_lay_there_before_is_durable() -> None:
+    before = {"d": Found(D, None), "d/a": Found(A, b"abc"), "d/b": Found(A, b"abc")}
+    disk = Disk(before)
+    disk.begin(Operation(1, 1, Write(-A, 0, b"x")))
+    disk.begin(Operation(2, 2, Unname(-D, "a", -A)))
+    assert outcomes(disk) == [
+        {"d": None, "d/b": b"xbc"},
+        {"d": None, "d/a": b"xbc", "d/b": b"xbc"},
+        {"d": None, "d/b": b"abc"},
+        {"d": None, "d/a": b"abc", "d/b": b"abc"},
+    ]
 
 
 def recording(*steps: What) -> list[Operation]:

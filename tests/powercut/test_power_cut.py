@@ -16,14 +16,17 @@ import structlog
 
 from penstock.server import log
 from tests.acceptance.sizes import full_or, tell
-from tests.powercut.harness import Recording, points, told_of, trace, verdicts
-from tests.powercut.images import Variant
+from tests.powercut.harness import points, told_of, trace, trace_lives_after, verdicts
+from tests.powercut.images import Variant, images
 from tests.powercut.mutants import A_KILL_SHOWS, MUTANTS
 from tests.powercut.stores import FSYNCS
+from tests.powercut.told import Ledger
 
 SCENARIOS = full_or(6, 36)  # by turns with each `fsync`
-IMAGES = full_or(50, 450)  # of each
-SEEDS = full_or([1], [1, 2, 3])
+IMAGES = full_or(50, 300)  # of each
+CRASHES = full_or(2, 3)  # of each, after which another life is played,
+IMAGES_AFTER = full_or(10, 60)  # and these of that one looked at
+SEEDS = full_or([1], [1, 2])
 MUTANT_IMAGES = 300  # of a scenario, until one is found
 
 
@@ -36,33 +39,53 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.fixture
-def record(tmp_path: Path, require_program: Callable[[str], str]) -> Callable[..., Recording]:
-    def run(seed: int, scenarios: int, mutant: str = "") -> Recording:
-        return trace(require_program("strace"), tmp_path, seed, scenarios, mutant)
-
-    return run
+def strace(require_program: Callable[[str], str]) -> str:
+    return require_program("strace")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_what_was_promised_holds_on_whatever_is_left(
-    tmp_path: Path, record: Callable[..., Recording], seed: int
-) -> None:
-    recording = record(seed, SCENARIOS)
+async def test_what_was_promised_holds_on_whatever_is_left(tmp_path: Path, strace: str, seed: int) -> None:
+    recording = trace(strace, tmp_path, seed, SCENARIOS)
     looked_at: Counter[tuple[str, Variant]] = Counter()
     for number, operations in recording.items():
-        async for verdict in verdicts(operations, points(operations, IMAGES, seed), seed):
-            assert verdict.finding is None, told_of(verdict, tmp_path, seed, number, operations)
-            looked_at[FSYNCS[number % len(FSYNCS)], verdict.image.variant] += 1
+        async with aclosing(verdicts(operations, points(operations, IMAGES, seed), seed)) as all_of_them:
+            async for verdict in all_of_them:
+                assert verdict.finding is None, told_of(verdict, tmp_path, seed, number, operations)
+                looked_at[FSYNCS[number % len(FSYNCS)], verdict.image.variant] += 1
         tell(f"seed {seed}, scenario {number}: {looked_at.total()} images")
     assert len(looked_at) == len(FSYNCS) * len(Variant)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_what_was_promised_holds_after_a_second_crash(tmp_path: Path, strace: str, seed: int) -> None:
+    """In mid-recovery, or soon after: what a crash has left is opened, and that life crashes as well."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    crashes = [
+        crash
+        for operations in trace(strace, first, seed, SCENARIOS).values()
+        for crash in images(operations, points(operations, CRASHES, seed), seed)
+        if Ledger(crash.told).boot_id
+    ]
+    looked_at = 0
+    for number, operations in trace_lives_after(strace, second, seed, crashes).items():
+        wanted = points(operations, IMAGES_AFTER, seed)
+        async with aclosing(verdicts(operations, wanted, seed, crashes[number])) as all_of_them:
+            async for verdict in all_of_them:
+                crash = f"after {crashes[number].at} {crashes[number].variant}, "
+                assert verdict.finding is None, crash + told_of(verdict, second, seed, number, operations)
+                looked_at += 1
+        tell(f"seed {seed}, crash {number}: {looked_at} images")
+    assert looked_at > IMAGES_AFTER
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
-async def test_a_storage_that_is_wrong_is_found_out(record: Callable[..., Recording], mutant: str) -> None:
+async def test_a_storage_that_is_wrong_is_found_out(tmp_path: Path, strace: str, mutant: str) -> None:
     """A harness that finds nothing may be blind."""
     variants = [variant for variant in Variant if variant.is_power_cut is (mutant not in A_KILL_SHOWS)]
     looked_at = 0
-    for operations in record(3, 4, mutant).values():
+    for operations in trace(strace, tmp_path, 3, 4, mutant).values():
         wanted = points(operations, MUTANT_IMAGES, 3, variants)
         async with aclosing(verdicts(operations, wanted, 3)) as all_of_them:
             async for verdict in all_of_them:

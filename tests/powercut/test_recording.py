@@ -6,6 +6,7 @@ import pytest
 
 from tests.powercut.recording import (
     ROOT,
+    Found,
     Name,
     SyncData,
     SyncNames,
@@ -135,12 +136,25 @@ def test_short_failed_and_unreturned_writes(trace: Trace) -> None:
     assert trace.what()[1:] == [Write(inode, 0, b"ab"), Write(inode, 2, b"xyz")]
 
 
-def test_what_is_told_belongs_to_the_newest_scenario(trace: Trace) -> None:
-    trace.open(b"/t/told", "O_WRONLY|O_CREAT|O_APPEND", fd=9)
-    trace.call("write", "9", b"one\n", "4", result=4)
+def test_each_scenario_has_its_own_lines(trace: Trace) -> None:
     trace.call("mkdir", b"/t/1", "0777")
-    trace.call("write", "9", b"two\n", "4", result=4)
-    assert (trace.what(0), trace.what(1)) == ([Tell(b"one\n")], [Tell(b"two\n")])
+    for number, path in enumerate((b"/t/0.told", b"/t/1.told")):
+        trace.open(path, "O_WRONLY|O_CREAT|O_APPEND", fd=8 + number)
+    trace.call("write", "9", b"one\n", "4", result=4)
+    trace.call("write", "8", b"nil\n", "4", result=4)
+    assert (trace.what(0), trace.what(1)) == ([Tell(b"nil\n")], [Tell(b"one\n")])
+
+
+def test_what_lay_there_before_is_known(trace: Trace) -> None:
+    trace.calls.clear()
+    trace.open(b"/t/0/d/a", "O_RDWR|O_CLOEXEC")
+    trace.write(b"x", 0)
+    trace.call("rename", b"/t/0/d/a", b"/t/0/b")
+    tree = {"d": Found(7, None), "d/a": Found(8, b"abc")}
+    assert [one.what for one in record(trace.calls, "/t", {0: tree})[0]] == [
+        Write(-8, 0, b"x"),
+        Name(ROOT, "b", -8, old=(-7, "a")),
+    ]
 
 
 def test_files_of_others_and_the_index_of_the_log_are_left_out(trace: Trace) -> None:

@@ -77,12 +77,18 @@ def encode(line: Lines) -> bytes:
     return _encoder.encode(line) + b"\n"
 
 
+def decode(line: bytes) -> Lines:
+    decoded: Lines = _decoder.decode(line)
+    return decoded
+
+
 class Ledger:
     """What is promised by the lines so far."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self.boot_id = ""
         self.fsync = ""
+        self.rebooted = False
         self.registered: set[Key] = set()
         self.going: set[Key] = set()  # its end was asked for
         self.gone: set[Key] = set()
@@ -91,11 +97,12 @@ class Ledger:
         self.completed: dict[Key, Completed] = {}
         self.facts: dict[str, list[Fact]] = defaultdict(list)
         for line in lines:
-            self._add(_decoder.decode(line))
+            self._add(decode(line))
 
-    def hard_seq(self, session_id: str) -> int:
-        """The last fact of a session that a power cut must have left, and so all before it."""
-        return max((fact.seq for fact in self.facts[session_id] if fact.hard), default=0)
+    def hard_seq(self, session_id: str, epoch: str) -> int:
+        """The last fact of a session that a power cut must have left, and so all of that epoch before it."""
+        hard = (fact.seq for fact in self.facts[session_id] if fact.hard and fact.epoch == epoch)
+        return max(hard, default=0)
 
     def _add(self, line: Lines) -> None:
         match line:
@@ -118,6 +125,8 @@ class Ledger:
                 self.facts[line.session_id].append(line)
 
     def _live(self, boot_id: str, fsync: str) -> None:
-        if boot_id != self.boot_id and fsync != "append":
-            self.offsets.clear()  # they were promised while the machine ran
+        if self.boot_id not in ("", boot_id):
+            self.rebooted = True
+            if fsync != "append":
+                self.offsets.clear()  # they were promised while the machine ran
         self.boot_id, self.fsync = boot_id, fsync
