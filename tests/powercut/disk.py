@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from tests.powercut.recording import (
+from tests.powercut.operations import (
     ROOT,
     Found,
     Name,

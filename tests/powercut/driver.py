@@ -18,8 +18,9 @@ import trio
 from penstock.server import log
 from penstock.storage.kernel import Kernel
 from penstock.storage.state.sqlite import SqliteState
+from tests.powercut.clients import Handle
 from tests.powercut.mutants import KERNELS, STATES
-from tests.powercut.player import Handle, Player
+from tests.powercut.player import Player
 from tests.powercut.stores import FSYNCS, all_rows, fsync_named, opened, settings
 from tests.powercut.told import Lines, Living, decode, encode
 from tests.powercut.watching import Say

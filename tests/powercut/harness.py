@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests.powercut.images import Image, Variant, cuts, images, write_tree
+from tests.powercut.operations import Operation, Write
 from tests.powercut.promises import check, next_boot_id
-from tests.powercut.recording import Operation, Write, record
+from tests.powercut.recording import record
 from tests.powercut.strace import MOST_BYTES, TRACED, calls
 from tests.powercut.told import Ledger, Living, encode
 

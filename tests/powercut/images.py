@@ -9,7 +9,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.powercut.disk import Disk, Fate, Kept, Pending
-from tests.powercut.recording import Operation, Tell, Tree, Write
+from tests.powercut.operations import Operation, Tell, Tree, Write
 
 
 class Variant(StrEnum):

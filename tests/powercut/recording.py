@@ -10,11 +10,22 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
+from tests.powercut.operations import (
+    ROOT,
+    Name,
+    Operation,
+    SyncData,
+    SyncNames,
+    Tell,
+    Tree,
+    Truncate,
+    Unname,
+    What,
+    Write,
+    before,
+)
 from tests.powercut.strace import Call
-
-ROOT = 0  # the inode of a scenario's directory, which is there and durable before anything begins
 
 # SQLite's index of its log, a shared mapping: whose writes no trace shows, and which it makes anew at its
 # first opening after a crash.
@@ -23,72 +34,6 @@ _NOT_RECORDED = "-shm"
 _UNKNOWN = ("pwritev", "pwritev2", "writev", "truncate", "sync_file_range", "fallocate")
 _TOLD = re.compile(r"(\d+)\.told")
 _FICLONERANGE = re.compile(r"src_fd=(\d+)|src_offset=(\d+)|src_length=(\d+)|dest_offset=(\d+)")
-
-
-class Found(NamedTuple):
-    """What lies at a path: files with one inode are one file."""
-
-    inode: int
-    content: bytes | None  # None: a directory
-
-
-Tree = dict[str, Found]  # by path; directories come before what is in them
-
-
-class Operation(NamedTuple):
-    """What one call did, and when: from line `start` of the trace to line `end` (None: it did not return)."""
-
-    start: int
-    end: int | None
-    what: What
-
-
-class Write(NamedTuple):
-    inode: int
-    at: int
-    data: bytes
-
-
-class Truncate(NamedTuple):
-    inode: int
-    size: int
-
-
-class SyncData(NamedTuple):
-    """fsync or fdatasync of a file: a changed size is synced by both."""
-
-    inode: int
-
-
-class Name(NamedTuple):
-    """A name for an inode, new (creation, mkdir, link) or moved there (rename) from `old`."""
-
-    directory: int
-    name: str
-    inode: int
-    is_directory: bool = False
-    old: tuple[int, str] | None = None
-
-
-class Unname(NamedTuple):
-    directory: int
-    name: str
-    inode: int
-
-
-class SyncNames(NamedTuple):
-    """fsync of a directory."""
-
-    directory: int
-
-
-class Tell(NamedTuple):
-    """The program noted what somebody was told."""
-
-    line: bytes
-
-
-What = Write | Truncate | SyncData | Name | Unname | SyncNames | Tell
 
 
 class _File:
@@ -302,11 +247,6 @@ def record(
         recorder.begin_with(scenario, tree)
     recorder.feed(calls)
     return recorder.scenarios
-
-
-def before(inode: int) -> int:
-    """An inode of an earlier recording in this one: new ones are positive."""
-    return -abs(inode)
 
 
 def _number(argument: str | bytes) -> int:

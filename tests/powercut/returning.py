@@ -14,8 +14,8 @@ from penstock.server.uploads.gateway import Gateway
 from penstock.server.uploads.offsets import Manner
 from penstock.server.uploads.resources import NewUpload
 from penstock.storage.state.base import FileRow
+from tests.powercut.clients import final_of
 from tests.powercut.contents import content
-from tests.powercut.player import final_of
 from tests.server.uploads.rig import whole_body
 
 

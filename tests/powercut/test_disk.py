@@ -7,7 +7,7 @@ from itertools import product
 
 from tests.powercut.disk import SECTOR_BYTES, Disk, Kept, Pending
 from tests.powercut.images import Variant, cuts, images
-from tests.powercut.recording import (
+from tests.powercut.operations import (
     ROOT,
     Found,
     Name,

@@ -6,6 +6,7 @@ says what a file system may keep of them. See `promises.py` for what must hold t
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
@@ -14,7 +15,6 @@ from pathlib import Path
 import pytest
 import structlog
 
-from penstock.server import log
 from tests.acceptance.sizes import full_or, tell
 from tests.powercut.harness import points, told_of, trace, trace_lives_after, verdicts
 from tests.powercut.images import Variant, images
@@ -33,7 +33,7 @@ MUTANT_IMAGES = 300  # of a scenario, until one is found
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Each image would tell of the orphans it had."""
-    log.configure("error")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     yield
     structlog.reset_defaults()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.powercut.recording import (
+from tests.powercut.operations import (
     ROOT,
     Found,
     Name,
@@ -15,8 +15,8 @@ from tests.powercut.recording import (
     Unname,
     What,
     Write,
-    record,
 )
+from tests.powercut.recording import record
 from tests.powercut.strace import Call
 
 FD = 4
