@@ -10,10 +10,24 @@ from typing import NamedTuple
 KIB = 1024
 MIB = 1024 * KIB
 
-MEMORY_PER_1000_UPLOADS_BYTES = 512 * KIB
-MEMORY_NOISE_BYTES = 6 * MIB
-OBJECTS_PER_1000_UPLOADS = 500
-OBJECTS_NOISE = 3_000
+
+class Bound(NamedTuple):
+    """How much of something may be more after 1 000 further uploads, and how much it moves by itself."""
+
+    name: str  # a field of `Sample`
+    per_1000_uploads: int
+    noise: int
+
+
+BOUNDS = (
+    # The smallest thing an upload could leave behind is one object, or its row in memory: 1 KiB. What is left
+    # over for noise is ten times what runs without any leak have shown.
+    Bound("objects", 500, 1_000),
+    Bound("blocks", 500, 2_000),
+    Bound("allocated_bytes", 256 * KIB, 512 * KIB),
+    # The process keeps what was freed: malloc's lists grow until they fit the worst moment so far.
+    Bound("private_bytes", 512 * KIB, 16 * MIB),
+)
 
 
 class Held(NamedTuple):
@@ -40,6 +54,8 @@ class Sample(NamedTuple):
     at_s: float
     uploads: int  # that this process has seen so far
     private_bytes: int
+    allocated_bytes: int  # of the C allocator, in use; 0 where it does not say
+    blocks: int  # of Python's own allocator, in use: strings, too
     objects: int  # that Python's collector knows
     held: Held
 
@@ -59,19 +75,14 @@ def differences(reference: Held, held: Held) -> list[str]:
 def growth(samples: Sequence[Sample]) -> Iterator[str]:
     """What grows with the number of uploads in the life of one process, after its first quiet point.
 
-    The line through the quiet points says by how much; it is compared with a bound per 1 000 uploads plus
-    what allocators and caches move by themselves. The smallest thing an upload could leave behind, its row in
-    memory, is about 1 KiB, twice the bound; a forgotten session, task or connection is ten times that.
+    The line through the quiet points says by how much; that is held against `BOUNDS`.
     """
     samples = samples[1:]
     uploads = samples[-1].uploads - samples[0].uploads if samples else 0
-    for name, unit, per_1000, noise in (
-        ("private_bytes", "bytes", MEMORY_PER_1000_UPLOADS_BYTES, MEMORY_NOISE_BYTES),
-        ("objects", "objects", OBJECTS_PER_1000_UPLOADS, OBJECTS_NOISE),
-    ):
-        rise = slope([(sample.uploads, getattr(sample, name)) for sample in samples]) * uploads
-        if rise > noise + per_1000 * uploads / 1000:
-            yield f"{name} rose by {rise:.0f} {unit} over {uploads} uploads"
+    for bound in BOUNDS:
+        rise = slope([(sample.uploads, getattr(sample, bound.name)) for sample in samples]) * uploads
+        if rise > bound.noise + bound.per_1000_uploads * uploads / 1000:
+            yield f"{bound.name} rose by {rise:.0f} over {uploads} uploads"
 
 
 def by_life(samples: Sequence[Sample]) -> list[list[Sample]]:

@@ -136,7 +136,16 @@ class Machine:
             rows=sum(len(rows[table]) for table in TABLES),
         )
         self.note_peak()
-        return Sample(self.life, round(at_s, 1), uploads, self.private_bytes(), counts["objects"], held)
+        return Sample(
+            life=self.life,
+            at_s=round(at_s, 1),
+            uploads=uploads,
+            private_bytes=self.private_bytes(),
+            allocated_bytes=counts["allocated_bytes"],
+            blocks=counts["blocks"],
+            objects=counts["objects"],
+            held=held,
+        )
 
     def files_below(self, name: str) -> int:
         return sum(path.is_file() for path in (self.gateway.data / name).rglob("*"))

@@ -6,10 +6,12 @@ another socket, task or thread that would be counted, too.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +35,25 @@ def count_tasks() -> int:
     return count
 
 
+MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2`, mallinfo(3)."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in MALLINFO2.split())
+
+
+def allocated_bytes() -> int:
+    """What the C allocator has given out, its mapped blocks included: not what it keeps for the next time."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = _MallocInfo
+    info = mallinfo2()
+    return int(info.uordblks + info.hblkhd)
+
+
 def write_counts(_number: int, _frame: FrameType | None) -> None:
     gc.collect()
     everything = gc.get_objects()
@@ -40,6 +61,8 @@ def write_counts(_number: int, _frame: FrameType | None) -> None:
     counts = {
         "tasks": count_tasks(),
         "objects": len(everything),
+        "blocks": sys.getallocatedblocks(),
+        "allocated_bytes": allocated_bytes(),
         **msgspec.structs.asdict(gateway.statistics()),
     }
     path = Path(os.environ[COUNTS])

@@ -12,7 +12,9 @@ from tests.soak.timeline import Deed, timeline
 AT_REST = Held(18, 2, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def life(leak_bytes: float = 0, leak_objects: float = 0, *, points: int = 6, number: int = 1) -> list[Sample]:
+def life(
+    leak_bytes: float = 0, leak_objects: float = 0, kept_bytes: float = 0, *, points: int = 6, number: int = 1
+) -> list[Sample]:
     """Quiet points every 1 000 uploads, with the noise of an allocator; what an upload leaves is planted."""
     dice = random.Random(number)
     return [
@@ -20,8 +22,10 @@ def life(leak_bytes: float = 0, leak_objects: float = 0, *, points: int = 6, num
             life=number,
             at_s=60.0 * point,
             uploads=(uploads := 1000 * (point + 1)),
-            private_bytes=60 * MIB + int(leak_bytes * uploads) + dice.randint(-MIB, MIB),
-            objects=67_000 + int(leak_objects * uploads) + dice.randint(-500, 500),
+            private_bytes=60 * MIB + int((leak_bytes + kept_bytes) * uploads) + dice.randint(-MIB, MIB),
+            allocated_bytes=23 * MIB + int(leak_bytes * uploads) + dice.randint(-40 * KIB, 40 * KIB),
+            blocks=294_000 + int(leak_objects * uploads) + dice.randint(-200, 200),
+            objects=67_000 + int(leak_objects * uploads) + dice.randint(-200, 200),
             held=AT_REST,
         )
         for point in range(points)
@@ -33,18 +37,26 @@ def test_noise_is_no_growth() -> None:
         assert list(growth(life(number=number))) == []
 
 
-@pytest.mark.parametrize("leak_bytes", [3 * KIB, 10 * KIB])
-def test_a_planted_leak_of_memory_is_found(leak_bytes: int) -> None:
+def test_a_planted_leak_of_memory_is_found() -> None:
+    """A row in memory is 1 KiB."""
     for number in range(50):
-        (found,) = growth(life(leak_bytes, number=number))
-        assert found.startswith("private_bytes rose by")
+        (found,) = growth(life(leak_bytes=KIB, number=number))
+        assert found.startswith("allocated_bytes rose by")
 
 
 def test_a_planted_leak_of_objects_is_found() -> None:
     """Two objects an upload are a list and what it holds."""
     for number in range(50):
-        (found,) = growth(life(leak_objects=2, number=number))
-        assert found.startswith("objects rose by")
+        objects, blocks = growth(life(leak_objects=2, number=number))
+        assert objects.startswith("objects rose by")
+        assert blocks.startswith("blocks rose by")
+
+
+def test_a_process_that_gives_nothing_back_is_found() -> None:
+    """Though all that it holds on to is free."""
+    for number in range(50):
+        (found,) = growth(life(kept_bytes=6 * KIB, number=number))
+        assert found.startswith("private_bytes rose by")
 
 
 def test_a_single_high_point_is_no_growth() -> None:
@@ -82,7 +94,7 @@ def test_lives_are_judged_apart() -> None:
     """A process that is started anew begins lower; that must not hide what the others do."""
     first, second = life(10 * KIB), life(10 * KIB, number=2)
     assert by_life([*first, *second]) == [first, second]
-    assert [len(list(growth(some))) for some in by_life([*first, *second])] == [1, 1]
+    assert [len(list(growth(some))) for some in by_life([*first, *second])] == [2, 2]
 
 
 @pytest.mark.parametrize("minutes", [0.2, 1, 5, 30, 120])
