@@ -6,13 +6,12 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
-from tests.powercut.images import Image, Variant, cuts, images, write_tree
+from tests.powercut.images import Image, Variant, cuts, write_tree
 from tests.powercut.operations import Operation, Write
 from tests.powercut.promises import check, next_boot_id
 from tests.powercut.recording import record
@@ -25,7 +24,6 @@ MEMORY = "/dev/shm"  # images need no disk
 AROUND = 12  # operations that are shown with a finding
 LOG = "trace.log"
 CRASHES = "crashes.pickle"  # our own, and read only by those who look at a finding again
-
 
 Recording = dict[int, list[Operation]]
 
@@ -73,33 +71,19 @@ def crashes_before(directory: Path) -> list[Image]:
     return crashes
 
 
-class Verdict(NamedTuple):
-    """An image, and what was wrong with it."""
-
-    image: Image
-    finding: BaseException | None
-
-
-def points(
-    operations: list[Operation], most: int, seed: int, variants: Iterable[Variant] = tuple(Variant)
-) -> list[tuple[int, Variant]]:
-    """So many of all cuts and of these variants, without favour."""
-    everything = [(at, variant) for at in cuts(operations) for variant in variants]
+def points(operations: list[Operation], most: int, seed: int) -> list[tuple[int, Variant]]:
+    """So many of all cuts in all variants, without favour."""
+    everything = [(at, variant) for at in cuts(operations) for variant in Variant]
     return everything if len(everything) <= most else Random(seed).sample(everything, most)
 
 
-async def verdicts(
-    operations: list[Operation],
-    wanted: Iterable[tuple[int, Variant]],
-    seed: int,
-    earlier: Image | None = None,
-) -> AsyncGenerator[Verdict]:
-    """Look at these images of a scenario. Those that look the same are looked at once."""
+def distinct(found: Iterable[Image]) -> Iterator[Image]:
+    """Of those that look the same only the first."""
     seen: set[int] = set()
-    for one in images(operations, wanted, seed, earlier):
+    for one in found:
         if one.key not in seen:
             seen.add(one.key)
-            yield Verdict(one, await look_at(one))
+            yield one
 
 
 async def look_at(one: Image) -> Exception | None:
@@ -115,18 +99,18 @@ async def look_at(one: Image) -> Exception | None:
     return None
 
 
-def told_of(verdict: Verdict, directory: Path, seed: int, scenario: int, operations: list[Operation]) -> str:
-    """What is to be known of a finding, and how to see just it again."""
-    at, variant = verdict.image.at, verdict.image.variant
-    before = [one for one in operations if one.start < at][-AROUND:]
-    after = [one for one in operations if one.start >= at][:AROUND]
+def report(one: Image, finding: Exception, operations: list[Operation], *where: object) -> str:
+    """What is to be known of a finding. `where`: directory, seed and scenario, to see just it again."""
+    before = [operation for operation in operations if operation.start < one.at][-AROUND:]
+    after = [operation for operation in operations if operation.start >= one.at][:AROUND]
+    again = ["python -m tests.powercut", *where, one.at, one.variant]
     return "\n".join(
         [
-            f"seed {seed}, scenario {scenario}, at {at}, {variant}: {verdict.finding!r}",
+            repr(finding),
             *map(_shown, before),
             "---- here ----",
             *map(_shown, after),
-            f"again: python -m tests.powercut {directory} {seed} {scenario} {at} {variant}",
+            f"again: {' '.join(map(str, again))}",
         ]
     )
 

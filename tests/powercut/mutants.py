@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from penstock.storage.kernel import Kernel
 from penstock.storage.state.base import Change, SaveFile
 from penstock.storage.state.sqlite import SqliteState
+from tests.powercut.images import Variant
 
 
 class NoDataSync(Kernel):
@@ -85,5 +86,13 @@ KERNELS: dict[str, type[Kernel]] = {
     "no-cut": NoCut,
 }
 STATES: dict[str, type[SqliteState]] = {"soft-commits": SoftCommits, "no-floor": NoFloor}
-A_KILL_SHOWS = ("no-cut", "no-floor")  # after a power cut only what the rows say counts
-MUTANTS = (*KERNELS, *STATES)
+# With what is sought what each of them loses: at every moment of the recording.
+SHOWN_BY = {
+    "no-data-sync": Variant.NOTHING,
+    "no-name-sync": Variant.NAMELESS,
+    "late-data-sync": Variant.NOTHING,
+    "moves-before-sync": Variant.NAMELESS,
+    "no-cut": Variant.KILLED,  # after a power cut only what the rows say counts
+    "soft-commits": Variant.NOTHING,
+    "no-floor": Variant.KILLED,
+}

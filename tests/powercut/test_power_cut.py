@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import structlog
 
 from tests.acceptance.sizes import full_or, tell
-from tests.powercut.harness import points, told_of, trace, trace_lives_after, verdicts
-from tests.powercut.images import Variant, images
-from tests.powercut.mutants import A_KILL_SHOWS, MUTANTS
+from tests.powercut.harness import distinct, look_at, points, report, trace, trace_lives_after
+from tests.powercut.images import Variant, cuts, images
+from tests.powercut.mutants import SHOWN_BY
 from tests.powercut.stores import FSYNCS
 from tests.powercut.told import Ledger
 
@@ -27,7 +26,7 @@ IMAGES = full_or(50, 300)  # of each
 CRASHES = full_or(2, 3)  # of each, after which another life is played,
 IMAGES_AFTER = full_or(10, 60)  # and these of that one looked at
 SEEDS = full_or([1], [1, 2])
-MUTANT_IMAGES = 300  # of a scenario, until one is found
+MUTANT_SEED, MUTANT_SCENARIOS = 3, 4
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +44,12 @@ def strace(require_program: Callable[[str], str]) -> str:
 
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_what_was_promised_holds_on_whatever_is_left(tmp_path: Path, strace: str, seed: int) -> None:
-    recording = trace(strace, tmp_path, seed, SCENARIOS)
     looked_at: Counter[tuple[str, Variant]] = Counter()
-    for number, operations in recording.items():
-        async with aclosing(verdicts(operations, points(operations, IMAGES, seed), seed)) as all_of_them:
-            async for verdict in all_of_them:
-                assert verdict.finding is None, told_of(verdict, tmp_path, seed, number, operations)
-                looked_at[FSYNCS[number % len(FSYNCS)], verdict.image.variant] += 1
+    for number, operations in trace(strace, tmp_path, seed, SCENARIOS).items():
+        for one in distinct(images(operations, points(operations, IMAGES, seed), seed)):
+            finding = await look_at(one)
+            assert finding is None, report(one, finding, operations, tmp_path, seed, number)
+            looked_at[FSYNCS[number % len(FSYNCS)], one.variant] += 1
         tell(f"seed {seed}, scenario {number}: {looked_at.total()} images")
     assert len(looked_at) == len(FSYNCS) * len(Variant)
 
@@ -71,26 +69,23 @@ async def test_what_was_promised_holds_after_a_second_crash(tmp_path: Path, stra
     looked_at = 0
     for number, operations in trace_lives_after(strace, second, seed, crashes).items():
         wanted = points(operations, IMAGES_AFTER, seed)
-        async with aclosing(verdicts(operations, wanted, seed, crashes[number])) as all_of_them:
-            async for verdict in all_of_them:
-                crash = f"after {crashes[number].at} {crashes[number].variant}, "
-                assert verdict.finding is None, crash + told_of(verdict, second, seed, number, operations)
-                looked_at += 1
+        for one in distinct(images(operations, wanted, seed, crashes[number])):
+            finding = await look_at(one)
+            assert finding is None, report(one, finding, operations, second, seed, number)
+            looked_at += 1
         tell(f"seed {seed}, crash {number}: {looked_at} images")
     assert looked_at > IMAGES_AFTER
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", SHOWN_BY)
 async def test_a_storage_that_is_wrong_is_found_out(tmp_path: Path, strace: str, mutant: str) -> None:
     """A harness that finds nothing may be blind."""
-    variants = [variant for variant in Variant if variant.is_power_cut is (mutant not in A_KILL_SHOWS)]
     looked_at = 0
-    for operations in trace(strace, tmp_path, 3, 4, mutant).values():
-        wanted = points(operations, MUTANT_IMAGES, 3, variants)
-        async with aclosing(verdicts(operations, wanted, 3)) as all_of_them:
-            async for verdict in all_of_them:
-                looked_at += 1
-                if verdict.finding is not None:
-                    tell(f"{mutant}: image {looked_at}, {verdict.finding!r}")
-                    return
+    for operations in trace(strace, tmp_path, MUTANT_SEED, MUTANT_SCENARIOS, mutant).values():
+        wanted = [(at, SHOWN_BY[mutant]) for at in cuts(operations)]
+        for one in distinct(images(operations, wanted, MUTANT_SEED)):
+            looked_at += 1
+            if finding := await look_at(one):
+                tell(f"{mutant}: image {looked_at}, {finding!r}")
+                return
     raise AssertionError(f"{looked_at} images, and nothing was found")

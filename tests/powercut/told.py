@@ -114,6 +114,8 @@ class Ledger:
                 self.going.add((line.session_id, line.file_id))
             case Asking(attempt=attempt):
                 self.attempts[line.session_id, line.file_id] = attempt
+            case Offset(offset=0):
+                pass  # nothing is promised, and an attempt is promised by its facts and bytes only
             case Offset():
                 key = line.session_id, line.file_id
                 self.offsets[key] = max(self.offsets.get(key, (0, 0)), (line.attempt, line.offset))
