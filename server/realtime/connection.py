@@ -240,6 +240,9 @@ class Connection:
     async def _session_left(self, subscription: Subscription) -> None:
         self.subscriptions.drop_ended(subscription)
         if not len(self.subscriptions):
+            with trio.move_on_after(self._settings.linger_s):
+                await self._requests.wait_empty()  # a command may have broken it, and is to be answered
+        if not len(self.subscriptions):
             await self._end("session_timeout", CloseCode.SESSION_TIMEOUT)
 
     async def _wait(self) -> None:

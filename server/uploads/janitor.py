@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
@@ -73,7 +74,8 @@ class Janitor:
         """Everything once. Raises: StoreError."""
         await self._expire()  # first: who watches is to see it
         for session in list(self._registry.sessions.values()):
-            await self._visit(session)
+            with _one_of_many(session_id=session.session_id):
+                await self._visit(session)
         await self._purge()
         if self._clock.now() - self._swept_at >= SWEEP_EVERY_S:
             await self.sweep_orphans(min_age_s=ORPHAN_AGE_S)
@@ -103,9 +105,10 @@ class Janitor:
     async def _expire(self) -> None:
         before = self._clock.now() - self._settings.retention_s
         for session_id in await self._store.unfinished_sessions(active_before=before, limit=BATCH):
-            session = await self._registry.get(session_id)
-            if session.row.active_at < before and session.row.ended_at is None and not session.users:
-                await self._expire_session(session)
+            with _one_of_many(session_id=session_id):
+                session = await self._registry.get(session_id)
+                if session.row.active_at < before and session.row.ended_at is None and not session.users:
+                    await self._expire_session(session)
 
     async def _expire_session(self, session: LiveSession) -> None:
         unended = [file for file in session.all_files if not file.ended]
@@ -119,13 +122,15 @@ class Janitor:
         now = self._clock.now()
         ended_before = now - self._settings.ended_retention_s
         for session_id in await self._store.ended_sessions(ended_before=ended_before, limit=BATCH):
-            await self._forget(session_id)
+            with _one_of_many(session_id=session_id):
+                await self._forget(session_id)
         await self._store.commit([DropAnswers(now - self._settings.idempotency_s)], hard=False)
         if self._settings.finished_retention_s:
             before = now - self._settings.finished_retention_s
             for row in await self._store.finished_before(completed_before=before, limit=BATCH):
-                await self._blobs.unpublish(row.category, row.stored_name)
-                await self._store.commit([DropFinished(row.category, row.stored_name)], hard=True)
+                with _one_of_many(name=row.stored_name):
+                    await self._blobs.unpublish(row.category, row.stored_name)
+                    await self._store.commit([DropFinished(row.category, row.stored_name)], hard=True)
 
     async def _forget(self, session_id: str) -> None:
         """Rows and facts go; so do the bytes of files that failed. Finished files stay."""
@@ -149,7 +154,8 @@ class Janitor:
             if session.tally.finishing and not session.gone:
                 for file in session.files.values():
                     if file.row.state is State.FINISHING and file.append is None:
-                        await self._recovery.touch(session, file)
+                        with _one_of_many(session_id=session.session_id):
+                            await self._recovery.touch(session, file)
 
     async def sweep_orphans(self, *, min_age_s: float) -> None:
         """Remove bytes that no row knows: what a crash left between two steps. Raises: StoreError.
@@ -168,6 +174,15 @@ class Janitor:
             for category, name in set(some_names) - await self._store.known_names(some_names):
                 await self._blobs.unpublish(category, name)
                 log.info("orphan-removed", category=category, name=name)
+
+
+@contextmanager
+def _one_of_many(**what: str) -> Iterator[None]:
+    """What cannot be tidied up now must not keep all behind it from being so, round after round."""
+    try:
+        yield
+    except StoreError as error:
+        log.error("janitor-skipped", reason=str(error), **what)
 
 
 def _batches(of: Sequence[T]) -> Iterator[Sequence[T]]:

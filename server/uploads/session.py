@@ -309,9 +309,17 @@ class LiveSession:
                 raise
         for file, count in zip(files, reserved, strict=True):
             if commit > file.recorded:  # commits are made in order, but who is woken first is chance
-                file.reserved_in_store, file.recorded = count, commit
+                self._note_reserved(file, count)
+                file.recorded = commit
         settled[0] = True
         self._publish_settled()
+
+    def _note_reserved(self, file: LiveFile, count_bytes: int) -> None:
+        """What its row reserves from now on, while it is not in memory."""
+        if self.gone:  # a commit before this one failed: it left with what was so before
+            self._space.release(file.reserved_in_store)
+            self._space.reserve(count_bytes)
+        file.reserved_in_store = count_bytes
 
     async def record_pause(self, files: Sequence[LiveFile]) -> None:
         """Commit and tell the pause of these files. Raises: StoreError."""

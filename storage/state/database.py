@@ -66,6 +66,7 @@ class Database:
             raise StoreError(f"state database {path}: {error}") from error
 
     def select(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        self._roll_back()  # what an earlier fault may have left open is not to be seen
         return self._db.execute(sql, parameters).fetchall()
 
     def commit(self, commits: Sequence[Sequence[Batch]], hard: bool) -> list[Exception | None]:
