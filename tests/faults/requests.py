@@ -53,7 +53,7 @@ async def rest(scene: Scene, sender: str, strike: Strike) -> Play:
     return Play(request, await ask(scene.world.api, request), dialect.done)
 
 
-async def pause(scene: Scene, sender: str, strike: Strike, answered: str = "ack") -> Play:
+async def pause(scene: Scene, sender: str, strike: Strike, answered: tuple[str, ...] = ("ack",)) -> Play:
     """A pause in the middle of the body: the command is acknowledged, and then the request is answered."""
     world, dialect = scene.world, DIALECTS[sender]
     request, before = dialect.request(scene.upload, 0), world.blobs.statistics.written_bytes
@@ -64,14 +64,20 @@ async def pause(scene: Scene, sender: str, strike: Strike, answered: str = "ack"
         strike()
         command = {"sessionId": scene.upload.session_id, "fileId": scene.upload.file_id}
         ack = await scene.watcher.send("upload-pause", command)
-        assert ack["type"] == answered, ack
+        assert ack["type"] in answered, ack
         with trio.fail_after(PATIENCE_S):
             return Play(request, await exchange.answer(), dialect.done)
 
 
 async def refused_pause(scene: Scene, sender: str, strike: Strike) -> Play:
     """As `pause`, but the command fails."""
-    return await pause(scene, sender, strike, answered="error")
+    return await pause(scene, sender, strike, answered=("error",))
+
+
+async def any_pause(scene: Scene, sender: str, strike: Strike) -> Play:
+    """As `pause`, whatever becomes of the command; the request is answered when its hold is over."""
+    play = await pause(scene, sender, strike, answered=("ack", "error"))
+    return play._replace(done=423)
 
 
 _CANCELS: dict[str, Callable[[File], Request]] = {
@@ -111,7 +117,7 @@ async def look(scene: Scene, sender: str, strike: Strike) -> Play:
     return Play(request, await ask(scene.world.api, request), 200)
 
 
-_CREATIONS: dict[str, Request] = {
+CREATIONS: dict[str, Request] = {
     "POST of a session": Request("POST", SESSIONS, {}, b'{"files": [{"fileName": "n.bin", "fileSize": 5}]}'),
     "tus POST": Request("POST", "/files/", {**TUS, "Upload-Length": "5"}, b""),
     "draft POST": Request("POST", "/files/", {**DRAFT, "Upload-Complete": "?0", "Upload-Length": "5"}, b""),
@@ -122,7 +128,7 @@ _CREATIONS: dict[str, Request] = {
 async def create(scene: Scene, sender: str, strike: Strike) -> Play:
     """Something new is begun."""
     strike()
-    request = _CREATIONS[sender]
+    request = CREATIONS[sender]
     return Play(request, await ask(scene.world.api, request), 200 if request.path == "/api/upload" else 201)
 
 
@@ -158,6 +164,7 @@ REQUESTS: dict[str, Callable[[Scene, str, Strike], Awaitable[Play]]] = {
     "rest": rest,
     "pause": pause,
     "refused pause": refused_pause,
+    "any pause": any_pause,
     "cancel": cancel,
     "download": download,
     "look": look,

@@ -80,7 +80,7 @@ class Scene:
         async with connected(self.world.api) as again:
             since = {"epoch": self._epoch, "seq": self._seen}
             ack = await again.subscribe(self.upload.session_id, since)
-            assert ack["recovered"]
+            assert ack["recovered"], (since, ack, self.watcher.events)
             assert ack["sequence"] >= self._seen
 
 
@@ -110,12 +110,18 @@ def in_words(fact: Seen) -> str:
 async def scene(world: World, upload: File) -> AsyncIterator[Scene]:
     """Ends with the proof that nobody else was harmed and nothing is held."""
     descriptors = open_descriptors()
-    async with bystander(world):
-        async with connected(world.api) as watcher:
-            ack = await watcher.subscribe(upload.session_id)
-            session = world.gateway._registry.sessions[upload.session_id]
-            yield Scene(world, upload, watcher, session, ack)
+    async with bystander(world), watched(world, upload) as played:
+        yield played
     await world.assert_nothing_held(descriptors)
+
+
+@asynccontextmanager
+async def watched(world: World, upload: File) -> AsyncIterator[Scene]:
+    """A scene without anybody else."""
+    async with connected(world.api) as watcher:
+        ack = await watcher.subscribe(upload.session_id)
+        session = world.gateway._registry.sessions[upload.session_id]
+        yield Scene(world, upload, watcher, session, ack)
 
 
 @asynccontextmanager

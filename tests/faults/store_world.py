@@ -85,6 +85,15 @@ class World:
         await self.state.aclose()
         await self.start()
 
+    def begin_counting(self) -> None:
+        """From here on calls and statements are counted."""
+        self.kernel.calls.clear()
+        self.statements.asked.clear()
+
+    def counted(self) -> tuple[int, int]:
+        """How many calls of the kernel, and statements of the database, there were."""
+        return len(self.kernel.calls), len(self.statements.asked)
+
     def heal(self) -> None:
         """The fault is over."""
         self.kernel.heal()
@@ -98,6 +107,10 @@ class World:
 
     def published(self, upload_path: str) -> Path:
         return self.settings.data_dir / upload_path.lstrip("/")
+
+    def received(self, session_id: str, file_id: str) -> int:
+        """Bytes that were taken off the wire for a file of a session in memory."""
+        return self.gateway._registry.sessions[session_id].files[file_id].received
 
     async def assert_nothing_held(self, descriptors: int) -> None:
         """No append runs: then nothing of one is left, and what is reserved is what the rows declare."""
