@@ -95,7 +95,7 @@ async def _gateway(settings: Settings, disk: Disk) -> AsyncGenerator[tuple[Gatew
         with _data(settings):  # closing may fail, too
             async with state:
                 calls = (disk.longest_running_s, state.thread.longest_running_s)
-                health = DiskHealth(calls, settings.disk_stall_s)
+                health = DiskHealth(calls, settings.disk_stall_s, lambda: state.broken)
                 yield await _open(settings, directory, state, disk, health), health
 
 

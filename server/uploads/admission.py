@@ -74,11 +74,11 @@ class Admission:
         return not self.closed and not self._disk_health()
 
     def refuse_if_unwell(self) -> None:
-        """Before anything waits for the disk. Raises: ServerBusy while draining, or while the disk hangs."""
+        """Before anything waits for the disk. Raises: ServerBusy while draining, or while the disk is in trouble."""
         if self.closed:
             raise _busy("the server is shutting down")
         if trouble := self._disk_health():
-            raise _busy(f"the disk does not answer: {trouble['disk']}")
+            raise _busy(f"the disk is in trouble: {trouble['disk']}")
 
     async def admit(self, visit: Append, claim: Claim) -> None:
         """Wait until the file is ours, and take the lease. Cancel-safe.

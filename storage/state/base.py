@@ -177,8 +177,9 @@ class StateStore(Protocol):
     async def commit(self, changes: Sequence[Change], *, hard: bool) -> None:
         """Apply all changes or none. Rows are copied before this first yields; not cancellable once begun.
 
-        A `Save…` replaces the row of the same key, if there is one. A read that begins after this has
-        returned sees the changes. Raises: StaleFence, StoreError.
+        Behind a commit that failed, those of its session that were asked for before anybody could know fail
+        as well: its facts have no hole. A `Save…` replaces the row of the same key, if there is one. A read
+        that begins after this has returned sees the changes. Raises: StaleFence, StoreError.
         """
 
     async def load_session(self, session_id: str) -> tuple[SessionRow, list[FileRow]] | None:

@@ -40,13 +40,33 @@ class Batch(NamedTuple):
         return self.sql is FILES.upsert
 
 
-def batches(changes: Sequence[Change], kept_facts: int) -> list[Batch]:
+class Commit(NamedTuple):
+    """What is applied whole or not at all, and whose it is."""
+
+    session_ids: frozenset[str]
+    batches: list[Batch]
+
+
+def prepared(changes: Sequence[Change], kept_facts: int) -> Commit:
     """The statements of one commit, in order; neighbours of one kind are one batch."""
     statements = (statement for change in changes for statement in _statements(change, kept_facts))
-    return [
+    batches = [
         Batch(sql, [parameters for _, parameters in same])
         for sql, same in groupby(statements, key=lambda statement: statement[0])
     ]
+    return Commit(frozenset(session_ids(changes)), batches)
+
+
+def session_ids(changes: Sequence[Change]) -> Iterator[str]:
+    """Whose rows and facts they write."""
+    for change in changes:
+        match change:
+            case SaveSession(row=session):
+                yield session.session_id
+            case SaveFile(row=file):
+                yield file.session_id
+            case AddFact(session_id=session_id):
+                yield session_id
 
 
 def _statements(change: Change, kept_facts: int) -> Iterable[tuple[str, Parameters]]:

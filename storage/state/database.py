@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.storage.errors import StoreError, StoreFull
 from penstock.storage.state.base import StaleFence
-from penstock.storage.state.changes import Batch
+from penstock.storage.state.changes import Batch, Commit
 from penstock.storage.state.schema import MIGRATIONS
 
 BUSY_TIMEOUT_S = 5.0  # for a backup or a curious operator; our own connection is the only writer
@@ -69,20 +69,22 @@ class Database:
         self._roll_back()  # what an earlier fault may have left open is not to be seen
         return self._db.execute(sql, parameters).fetchall()
 
-    def commit(self, commits: Sequence[Sequence[Batch]], hard: bool) -> list[Exception | None]:
+    def commit(self, commits: Sequence[Commit], hard: bool) -> list[Exception | None]:
         """Apply each commit or none of it, all in one transaction; what each has failed with, if it has.
+
+        Behind one that failed, those of the same session fail as well: its facts would have a hole.
 
         Raises: sqlite3.Error when the transaction failed, and so all of them; StoreError ever after a sync
         failed: the kernel may have dropped earlier soft commits, and later ones would be lost behind the gap.
         """
-        if self._unsynced:
-            raise StoreError("an earlier sync of the database's log failed; restart once its disk is well")
+        if self.broken:
+            raise StoreError(self.broken)
         self._roll_back()  # what an earlier fault may have left open
         hard = hard or self._soft_groups == SOFT_GROUPS
         try:
             self._be_durable(hard)
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(commit) for commit in commits]
+            outcomes = self._attempt_all(commits)
             self._db.execute("COMMIT")
         except BaseException as error:
             self._unsynced = getattr(error, "sqlite_errorcode", None) in _SYNC_FAILED
@@ -90,6 +92,13 @@ class Database:
             raise
         self._soft_groups = 0 if hard else self._soft_groups + 1
         return outcomes
+
+    @property
+    def broken(self) -> str | None:
+        """Why it takes no commit any more, until it is opened anew. May be asked from any thread."""
+        if not self._unsynced:
+            return None
+        return "an earlier sync of the database's log failed; restart once its disk is well"
 
     def close(self) -> None:
         """Mark the end as clean and close. Idempotent.
@@ -105,10 +114,22 @@ class Database:
         finally:
             self._db.close()
 
-    def _attempt(self, commit: Sequence[Batch]) -> Exception | None:
+    def _attempt_all(self, commits: Sequence[Commit]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = []
+        broken: set[str] = set()
+        for commit in commits:
+            if broken.isdisjoint(commit.session_ids):
+                outcomes.append(self._attempt(commit.batches))
+            else:
+                outcomes.append(StoreError("a commit of this session that came before has failed"))
+            if outcomes[-1] is not None:
+                broken |= commit.session_ids
+        return outcomes
+
+    def _attempt(self, batches: Sequence[Batch]) -> Exception | None:
         self._db.execute("SAVEPOINT attempt")
         try:
-            self._apply(commit)
+            self._apply(batches)
         except _OWN_FAULTS as error:
             if not self._db.in_transaction:  # SQLite rolled all of it back: disk full, I/O error
                 raise
@@ -119,8 +140,8 @@ class Database:
                 self._db.execute("RELEASE attempt")
         return None
 
-    def _apply(self, commit: Sequence[Batch]) -> None:
-        for batch in commit:
+    def _apply(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
             changed = self._db.executemany(batch.sql, batch.parameters).rowcount
             if batch.fenced and changed < len(batch.parameters):
                 raise StaleFence

@@ -25,7 +25,7 @@ from penstock.storage.state.base import (
     FinishedRow,
     SessionRow,
 )
-from penstock.storage.state.changes import Batch, batches
+from penstock.storage.state.changes import Commit, prepared
 from penstock.storage.state.database import Database, as_store_error
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class StateStatistics(msgspec.Struct):
 class _Asker:
     """One commit that waits. There is one per task inside `commit`, so nothing else bounds their number."""
 
-    def __init__(self, commit: list[Batch], hard: bool) -> None:
+    def __init__(self, commit: Commit, hard: bool) -> None:
         self.commit = commit
         self.hard = hard
         self.woken = trio.Event()  # done, or to lead
@@ -96,6 +96,11 @@ class SqliteState(trio.abc.AsyncResource):
             boot_id = await thread.run(kernel_boot_id)
         return cls(await thread.run(_open, path, boot_id, connection), thread, boot_id, kept_facts)
 
+    @property
+    def broken(self) -> str | None:
+        """Why every commit is refused until a restart; None: it is not so. Cheap, never waits."""
+        return self._database.broken
+
     async def aclose(self) -> None:
         """Mark the end as clean, close. Idempotent; not cancellable. Commits asked for later are refused."""
         if self._closed:
@@ -105,7 +110,7 @@ class SqliteState(trio.abc.AsyncResource):
         await self.thread.run_shielded(_mapped, self._database.close, ())
 
     async def commit(self, changes: Sequence[Change], *, hard: bool) -> None:
-        asker = _Asker(batches(changes, self._kept_facts), hard)
+        asker = _Asker(prepared(changes, self._kept_facts), hard)
         await trio.lowlevel.checkpoint_if_cancelled()
         self.statistics.commits += 1
         self._askers.append(asker)

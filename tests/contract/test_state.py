@@ -263,21 +263,22 @@ async def test_one_refused_commit_does_not_spoil_its_neighbours(store: StateStor
     await commit(store, SaveFile(file(fence=5)))
     outcomes: dict[int, str] = {}
 
-    async def save(number: int, change: Change) -> None:
+    async def save(number: int, session_id: str, change: Change) -> None:
         try:
-            await commit(store, AddFact("s1", number, b""), change)
+            await commit(store, AddFact(session_id, number, b""), change)
         except (StaleFence, StoreError) as error:
             outcomes[number] = type(error).__name__
         else:
             outcomes[number] = "done"
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(save, 1, SaveFile(file(fence=6)))
-        nursery.start_soon(save, 2, SaveFile(file(fence=4)))
-        nursery.start_soon(save, 3, AddFact("s1", 3, b""))
-        nursery.start_soon(save, 4, SaveSession(session()))
+        nursery.start_soon(save, 1, "s4", SaveFile(file("f4", session_id="s4")))
+        nursery.start_soon(save, 2, "s1", SaveFile(file(fence=4)))
+        nursery.start_soon(save, 3, "s2", AddFact("s2", 3, b""))
+        nursery.start_soon(save, 4, "s3", SaveFile(file("f3", session_id="s3")))
     assert outcomes == {1: "done", 2: "StaleFence", 3: "StoreError", 4: "done"}
-    assert [seq for seq, _ in await store.facts("s1", after=0, limit=9)] == [1, 4]
+    for session_id, kept in {"s1": [], "s2": [], "s3": [4], "s4": [1]}.items():
+        assert [seq for seq, _ in await store.facts(session_id, after=0, limit=9)] == kept
 
 
 async def test_files_come_in_order_of_registration(store: StateStore) -> None:

@@ -28,6 +28,7 @@ from penstock.storage.state.base import (
     SessionRow,
     StaleFence,
 )
+from penstock.storage.state.changes import session_ids
 
 Pair = tuple[str, str]
 
@@ -153,11 +154,16 @@ class FakeState:
 
     def _apply_waiting(self) -> None:
         askers, self._askers = self._askers, []
+        broken: set[str] = set()
         for asker in askers:
+            whose = set(session_ids(asker.changes))
             try:
+                if whose & broken:
+                    raise StoreError("a commit of this session that came before has failed")
                 self._apply(asker)
             except (StaleFence, StoreError) as error:
                 asker.error = error
+                broken |= whose
 
     def _apply(self, asker: _Asker) -> None:
         if self.fault is not None:

@@ -69,7 +69,7 @@ class World:
         )
         self.blobs = LocalBlobs(self.directory, disk, fsync=self.settings.fsync)
         calls = (disk.longest_running_s, self.state.thread.longest_running_s)
-        self.health = DiskHealth(calls, self.settings.disk_stall_s)
+        self.health = DiskHealth(calls, self.settings.disk_stall_s, lambda: self.state.broken)
         self.gateway = await Gateway.open(
             self.blobs,
             self.state,

@@ -93,7 +93,9 @@ async def test_after_a_failed_sync_the_database_takes_nothing_until_a_restart(tm
             assert _said(await ask(world.api, put(upload))) == (500, "SERVER_ERROR")
             assert (await played.told())[-1] == "session-error SERVER_ERROR pause"
             world.heal()
-            assert _said(await ask(world.api, put(upload))) == (500, "SERVER_ERROR")
+            ready = await world.api.call("GET", "/readyz")
+            assert (ready.status, "restart" in ready.json()["reasons"]["disk"]) == (503, True)
+            assert _said(await ask(world.api, put(upload))) == (503, "SERVER_BUSY")
             assert (await ask(world.api, DIALECTS["tus"].head(upload))).status == 423
         await world.restart()
         async with scene(world, upload) as played:

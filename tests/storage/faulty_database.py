@@ -13,7 +13,7 @@ from pathlib import Path
 
 from penstock.storage.errors import StoreError
 from penstock.storage.state.base import AddFact
-from penstock.storage.state.changes import batches
+from penstock.storage.state.changes import prepared
 from penstock.storage.state.database import Database, as_store_error
 
 PAYLOAD_BYTES = 200_000  # 50 pages: twenty commits fill the log
@@ -36,7 +36,7 @@ def main(path: Path) -> None:
 
 def commit(database: Database, seq: int) -> None:
     """Every third is hard."""
-    changes = batches([AddFact("s1", seq, os.urandom(PAYLOAD_BYTES)), AddFact("s2", seq, b"")], 1000)
+    changes = prepared([AddFact("s1", seq, os.urandom(PAYLOAD_BYTES)), AddFact("s2", seq, b"")], 1000)
     hard = seq % 3 == 0
     try:
         (refused,) = database.commit([changes], hard)

@@ -24,7 +24,7 @@ from penstock.storage.state.base import (
     SessionRow,
     StateStore,
 )
-from penstock.storage.state.changes import batches
+from penstock.storage.state.changes import prepared
 from penstock.storage.state.database import Database
 from penstock.storage.state.rows import FILES, SESSIONS
 from penstock.storage.state.schema import MIGRATIONS
@@ -98,7 +98,7 @@ def found(path: Path) -> Path:
     """A database that holds `FOUND`."""
     path.mkdir()
     database = Database(path / NAME, "boot-1")
-    database.commit([batches(FOUND, 100)], True)
+    database.commit([prepared(FOUND, 100)], True)
     database.close()
     return path
 

@@ -19,7 +19,7 @@ from penstock.storage.disk import Disk
 from penstock.storage.errors import StoreError, StoreFull
 from penstock.storage.state import queries
 from penstock.storage.state.base import AddFact, Change, FileRow, SaveFile, StaleFence
-from penstock.storage.state.changes import batches
+from penstock.storage.state.changes import prepared
 from penstock.storage.state.database import Database
 from penstock.storage.state.rows import ANSWERS, FILES, FINISHED, SESSIONS
 from penstock.storage.state.schema import MIGRATIONS
@@ -83,7 +83,7 @@ async def test_a_group_is_synced_if_one_of_it_has_to_be(tmp_path: Path) -> None:
 def test_hard_is_full_and_soft_is_normal(tmp_path: Path, hard: bool, synchronous: int) -> None:
     database = opened(tmp_path)
     for kind in (not hard, hard):
-        database.commit([batches([fact(kind)], 100)], kind)
+        database.commit([prepared([fact(kind)], 100)], kind)
     assert database.select("PRAGMA synchronous") == [(synchronous,)]
     database.close()
 
@@ -95,13 +95,24 @@ def test_who_fails_fails_alone(tmp_path: Path) -> None:
         [fact(1), SaveFile(file(fence=1))],
         [fact(1), SaveFile(file(file_id="f2", upload_id="aa", file_name="\ud800"))],
         [fact(1), SaveFile(file(file_id="f2", upload_id="aa", file_size=1 << 63))],
-        [fact(2)],
+        [AddFact("s2", 1, b"")],
     ]
-    outcomes = database.commit([batches(changes, 100) for changes in commits], True)
+    outcomes = database.commit([prepared(changes, 100) for changes in commits], True)
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [type(None), StaleFence, StoreError, StoreError, type(None)]
-    assert queries.facts(database, "s1", 0, 9) == [(2, b"")]
-    assert queries.counts(database)["files"] == 1
+    assert queries.facts(database, "s2", 0, 9) == [(1, b"")]
+    assert queries.counts(database) == {**queries.counts(database), "files": 1, "facts": 1}
+    database.close()
+
+
+def test_behind_a_failed_commit_its_session_gets_no_hole(tmp_path: Path) -> None:
+    """A watcher that replays would wait for the missing fact for ever."""
+    database = opened(tmp_path)
+    database.commit([prepared([SaveFile(file(fence=2))], 100)], True)
+    group: list[list[Change]] = [[fact(1), SaveFile(file(fence=1))], [fact(2)], [AddFact("s2", 1, b"")]]
+    outcomes = database.commit([prepared(changes, 100) for changes in group], True)
+    assert [type(outcome) for outcome in outcomes] == [StaleFence, StoreError, type(None)]
+    assert database.commit([prepared([fact(1)], 100)], True) == [None], "the next group begins anew"
     database.close()
 
 
@@ -212,7 +223,7 @@ def test_only_an_unclean_reboot_makes_a_new_epoch(
     running.mkdir()
     opened(running).close()
     database = opened(running)
-    database.commit([batches([fact(1)], 100)], True)
+    database.commit([prepared([fact(1)], 100)], True)
     if clean:
         database.close()
     found = crashed(running, tmp_path / "found")
@@ -249,7 +260,7 @@ def test_the_columns_are_the_fields(tmp_path: Path) -> None:
 
 def test_reopening_keeps_everything(tmp_path: Path) -> None:
     database = opened(tmp_path)
-    database.commit([batches([SaveFile(file(state=State.PAUSED)), fact(1)], 100)], False)
+    database.commit([prepared([SaveFile(file(state=State.PAUSED)), fact(1)], 100)], False)
     database.close()
     assert not (tmp_path / "state.db-wal").exists()
     database = opened(tmp_path)

@@ -24,7 +24,7 @@ from penstock.storage.state.base import (
     Change,
     StaleFence,
 )
-from penstock.storage.state.changes import batches
+from penstock.storage.state.changes import prepared
 from penstock.storage.state.database import SOFT_GROUPS, Database
 from penstock.storage.state.sqlite import SqliteState
 from tests.acceptance.sizes import full_or
@@ -145,21 +145,22 @@ async def test_of_a_group_each_is_whole_or_refused(memory: Path, code: int) -> N
         there = opened(shutil.copytree(template, memory / str(nth)))
         outcomes: dict[int, Exception | None] = {}
 
-        async def commit(there: Opened, seq: int, *more: Change) -> None:
-            changes = (AddFact("s1", seq, b""), *more, AddFact("s1", seq + 1, b""))
+        async def commit(there: Opened, session_id: str, seq: int, *more: Change) -> None:
+            changes = (AddFact(session_id, seq, b""), *more, AddFact(session_id, seq + 1, b""))
             outcomes[seq] = await refused(there.state.commit(changes, hard=True))  # noqa: B023 - awaited here
 
         gate = Gate()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(there.state.thread.run, gate)
             await gate.wait_inside()
-            await nursery.start(begin, commit(there, 10))
-            await nursery.start(begin, commit(there, 20, STALE))
-            await nursery.start(begin, commit(there, 30))
+            await nursery.start(begin, commit(there, "s1", 10))
+            await nursery.start(begin, commit(there, "s1", 20, STALE))
+            await nursery.start(begin, commit(there, "s9", 30))
             there.statements.fail(code, nth=nth)
             gate.let_go()
         there.statements.heal()
-        kept = {seq for seq, _ in await there.state.facts("s1", after=1, limit=99)}
+        facts = [await there.state.facts(session_id, after=1, limit=99) for session_id in ("s1", "s9")]
+        kept = {seq for seq, _ in facts[0] + facts[1]}
         for seq, outcome in outcomes.items():
             assert {seq, seq + 1} & kept == (set() if outcome else {seq, seq + 1})
         assert outcomes[20] is not None
@@ -259,7 +260,7 @@ def test_among_many_soft_commits_one_is_hard(memory: Path) -> None:
     seqs, log_bytes = count(1), []
     for _ in range(2):
         for seq in islice(seqs, SOFT_GROUPS + 1):
-            database.commit([batches([AddFact("s1", seq, bytes(5000))], 100)], False)
+            database.commit([prepared([AddFact("s1", seq, bytes(5000))], 100)], False)
         log_bytes.append((memory / f"{NAME}-wal").stat().st_size)
     assert statements.asked.count("PRAGMA synchronous = FULL") == 1 + 2
     assert log_bytes[1] < 1.5 * log_bytes[0]
