@@ -1,4 +1,4 @@
-"""How big the acceptance tests are: small enough for every run, or full size (`make acceptance`, `make crash`)."""
+"""How big the acceptance tests are: for every run, or full size (`make acceptance`, `make crash`)."""
 
 from __future__ import annotations
 
