@@ -74,7 +74,7 @@ class Admission:
         return not self.closed and not self._disk_health()
 
     def refuse_if_unwell(self) -> None:
-        """Before anything waits for the disk. Raises: ServerBusy, while draining or with the disk in trouble."""
+        """Before anything waits for the disk. Raises: ServerBusy: draining, or the disk is in trouble."""
         if self.closed:
             raise _busy("the server is shutting down")
         if trouble := self._disk_health():
