@@ -39,8 +39,10 @@ class CommandLine:
         environment = {**os.environ, "XDG_STATE_HOME": str(place / "client-state")}
         began = time.time()
         done = await self._start(command, environment)
-        while done.returncode == Exit.UNREACHABLE and self.world.excuses.between(began, time.time()):
-            await trio.sleep(1.0)  # it waits for a server it has talked to, not for one that was never there
+        # It waits for a server it has talked to, not for one that was never there, nor for room on a full disk.
+        again = (Exit.UNREACHABLE, Exit.REFUSED)
+        while done.returncode in again and self.world.excuses.between(began, time.time()):
+            await trio.sleep(1.0)
             began = time.time()
             done = await self._start(command, environment)
         path.unlink()
