@@ -39,7 +39,7 @@ class CommandLine:
         environment = {**os.environ, "XDG_STATE_HOME": str(place / "client-state")}
         began = time.time()
         done = await self._start(command, environment)
-        # It waits for a server it has talked to, not for one that was never there, nor for room on a full disk.
+        # It waits for a server it has talked to; not for one that was never there, nor for room on the disk.
         again = (Exit.UNREACHABLE, Exit.REFUSED)
         while done.returncode in again and self.world.excuses.between(began, time.time()):
             await trio.sleep(1.0)
