@@ -49,7 +49,7 @@ check: setup ## style, async rules, types, import layers
 # The same tests at full size: gigabytes, a thousand watchers, twenty kills, every step and every system call.
 FULL_SIZE := ACCEPTANCE_SIZE=full $(RUN) -m pytest -v --override-ini faulthandler_timeout=1800 \
 	--override-ini log_cli=true --log-cli-level=INFO --log-cli-format='%(message)s'
-BROKEN := tests/powercut tests/storage tests/faults/test_crash.py tests/faults/test_store_faults.py \
+BROKEN := tests/powercut tests/storage tests/faults/test_crash.py tests/faults/test_store_faults*.py \
 	tests/server/test_cut_commands.py tests/server/test_cut_connections.py \
 	tests/server/uploads/test_invariants.py tests/server/uploads/test_resource_cuts.py \
 	tests/acceptance/test_restart.py
