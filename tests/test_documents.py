@@ -21,6 +21,14 @@ PAGES = [
     "docs/resumable.md",
     "docs/resumable.zh.md",
 ]
+LINKED = [
+    *PAGES,
+    "docs/cli.md",
+    "docs/websocket.md",
+    "docs/ARCHITECTURE.md",
+    "docs/reliability.md",
+    "docs/reliability.zh.md",
+]
 
 
 @pytest.mark.acceptance
@@ -44,7 +52,7 @@ def test_its_examples_run(page: str, tmp_path: Path, require_program: Callable[[
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/cli.md", "docs/websocket.md", "docs/ARCHITECTURE.md"])
+@pytest.mark.parametrize("page", LINKED)
 def test_its_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
