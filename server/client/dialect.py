@@ -169,6 +169,10 @@ def _offset(answer: httpx2.Response) -> int:
     )
 
 
+# The body broke off on its way; or the disk is full, and may not be for long: what fitted is kept.
+_PASSING = frozenset({"NETWORK_ERROR", "INSUFFICIENT_STORAGE"})
+
+
 def _trouble(answer: httpx2.Response) -> Exception:
     problem = problem_of(answer)
     said = problem.detail or f"HTTP status {answer.status_code}"
@@ -178,6 +182,6 @@ def _trouble(answer: httpx2.Response) -> Exception:
         return Stopped(said)
     if answer.status_code == 423:
         return Locked(said, after_s=retry_after_s(answer))
-    if answer.status_code == 409 or problem.code == "NETWORK_ERROR":  # or the body broke off on its way
+    if answer.status_code == 409 or problem.code in _PASSING:
         return Again(said)
     return refusal(answer)

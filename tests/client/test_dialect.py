@@ -7,13 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
+import httpx2
 import pytest
 import trio
 import trio.testing
 
 from penstock.protocol.commands import FileSpec
+from penstock.protocol.errors import InsufficientStorage, problem
 from penstock.server.client.api import Api, open_api
-from penstock.server.client.dialect import Append, Target, TusDialect, Where
+from penstock.server.client.dialect import Append, Target, TusDialect, Where, _trouble
 from penstock.server.client.errors import Again, Locked, Refused, Stopped
 from penstock.server.client.numbers import FileNumbers
 from penstock.server.client.sources import FileSource, Piece
@@ -68,6 +70,13 @@ async def begin(api: Api, size: int | None) -> Upload:
 async def api(server: Server) -> AsyncIterator[Api]:
     async with open_api(server.url) as api:
         yield api
+
+
+def test_a_disk_that_fills_up_is_waited_for() -> None:
+    """What fitted is at the server; whoever frees some space finds the upload going on."""
+    error = problem(InsufficientStorage("the disk is full"))
+    answer = httpx2.Response(507, json=error, request=httpx2.Request("PATCH", "http://localhost/files/a"))
+    assert isinstance(_trouble(answer), Again)
 
 
 async def test_pieces_follow_each_other_and_the_last_completes_it(api: Api) -> None:
