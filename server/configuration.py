@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ CONFIG_VARIABLE = "PENSTOCK_CONFIG"
 URL_VARIABLE = "PENSTOCK_URL"  # of the client: the server it talks to
 DEFAULT_FILE = Path("penstock.toml")
 DEFAULT_ORIGIN = "default"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) *(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 class ConfigurationError(Exception):
@@ -50,12 +54,21 @@ class Field(NamedTuple):
         return "--" + self.name.replace("_", "-")
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """All its spellings on the command line: a duration may leave its unit to its value."""
+        return (self.option, self.option.removesuffix("-s")) if self.is_duration else (self.option,)
+
+    @property
     def variable(self) -> str:
         return PREFIX + self.name.upper()
 
     @property
     def is_switch(self) -> bool:
         return self.type is bool
+
+    @property
+    def is_duration(self) -> bool:
+        return self.type is float and self.name.endswith("_s")
 
     @property
     def is_list(self) -> bool:
@@ -203,7 +216,10 @@ def _converted(field: Field, raw: object, is_text: bool) -> object:
     try:
         converted = msgspec.convert(value, field.annotation, strict=not is_text, dec_hook=_path)
     except msgspec.ValidationError:
-        raise ValueError(f"{raw!r} is not allowed; it must be {field.allowed}") from None
+        units = (
+            ", in seconds or with a unit (300ms, 20s, 10m, 24h, 7d)" if is_text and field.is_duration else ""
+        )
+        raise ValueError(f"{raw!r} is not allowed; it must be {field.allowed}{units}") from None
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError(f"{raw!r} is not allowed; every wait has an end: {field.allowed}, and finite")
     return converted
@@ -212,6 +228,8 @@ def _converted(field: Field, raw: object, is_text: bool) -> object:
 def _from_text(field: Field, text: str) -> object:
     if field.is_list:
         return [item for item in (piece.strip() for piece in text.split(",")) if item]
+    if field.is_duration and (parts := _DURATION.fullmatch(text.strip())):
+        return repr(float(parts[1]) * _UNIT_S[parts[2]])
     if field.type == Union[Path, None]:  # noqa: UP007  # a type to compare with, not an annotation
         return text or None
     return text if field.type is str else text.strip()

@@ -16,13 +16,14 @@ PAGE_HEAD = f"""# Settings
 
 Every setting can be given in three ways. The first that names it wins:
 
-1. the command line: `penstock --pause-hold-s 20`; a switch is turned off with `--no-`;
+1. the command line: `penstock --pause-hold-s 20`, or `--pause-hold 20s`; a switch is turned off with `--no-`;
 2. the environment: `PENSTOCK_PAUSE_HOLD_S=20`; lists are comma-separated, switches `true` or `false`;
 3. a TOML file: `pause_hold_s = 20`; it is `--config FILE`, or `{CONFIG_VARIABLE}`, or `./penstock.toml` if
    it is there.
 
 An unknown name or a value that is not allowed is an error that names it, its source and what is allowed.
-Relative paths start at the working directory. Sizes are bytes, durations seconds.
+Relative paths start at the working directory. Sizes are bytes, durations seconds; on the command line and in
+the environment a duration may have a unit: `300ms`, `20s`, `10m`, `24h`, `7d`.
 
 `penstock check` takes the same options, starts nothing and prints every effective value with its origin, as a
 TOML file. Kubernetes sets variables such as `PENSTOCK_PORT` by itself for a service called `penstock`:

@@ -109,6 +109,44 @@ def test_text_becomes_the_fields_type() -> None:
     assert settings.port == 80
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("20", 20.0),
+        ("0.25", 0.25),
+        ("300ms", 0.3),
+        ("20s", 20.0),
+        (" 1.5 m ", 90.0),
+        ("24h", 86400.0),
+        ("7d", 604800.0),
+    ],
+)
+def test_a_duration_may_have_a_unit(text: str, seconds: float) -> None:
+    assert load({"retention_s": text}, {}).settings.retention_s == seconds
+    assert load({}, {"PENSTOCK_RETENTION_S": text}).settings.retention_s == seconds
+
+
+@pytest.mark.parametrize("text", ["20 sec", "20S", "1h30m", "-1s", "s", "1e3s", ".5s", "0ms"])
+def test_another_unit_is_refused_with_what_is_allowed(text: str) -> None:
+    assert one_problem({}, {"PENSTOCK_LINGER_S": text}) == (
+        f"linger_s (environment, PENSTOCK_LINGER_S): {text!r} is not allowed; "
+        "it must be a number above 0, in seconds or with a unit (300ms, 20s, 10m, 24h, 7d)"
+    )
+
+
+@pytest.mark.parametrize("field", ["max_retries", "max_file_bytes", "progress_min_percent"])
+def test_only_durations_have_units(field: str) -> None:
+    assert f"{field} (command line" in one_problem({field: "20s"})
+
+
+def test_toml_has_numbers_for_durations(tmp_path: Path) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text("linger_s = '3s'")
+    assert "'3s' is not allowed; it must be a number above 0" in one_problem({}, toml=file)
+    file.write_text("linger = 3")
+    assert "there is no such setting" in one_problem({}, toml=file)
+
+
 def test_toml_keeps_its_types(tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text("categories = ['x']\nlinger_s = 3\ndata_dir = 'd'\n")
