@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from penstock.protocol.events import CurrentFile, UploadProgress
+from penstock.protocol.events import CurrentFile, Event, UploadProgress
 
 LANGUAGES = ("en", "zh")
 
@@ -47,6 +47,13 @@ def message_text(overall: str, current: CurrentFile | None, language: str) -> st
     if current is not None and overall in ("uploading", "pending"):
         return _FILE[current.status][column].format(name=current.original_name)
     return _OVERALL[overall][column]
+
+
+def as_seen(event: Event, reference: str, language: str) -> Event:
+    """The event for those who read a language, and know its session by its id or its watch key."""
+    if event.session_id != reference:
+        event = msgspec.structs.replace(event, session_id=reference)
+    return in_language(event, language) if isinstance(event, UploadProgress) else event
 
 
 def in_language(event: UploadProgress, language: str) -> UploadProgress:

@@ -24,7 +24,7 @@ from penstock.protocol.events import (
     UploadProgress,
     UploadStarted,
 )
-from penstock.protocol.messages import LANGUAGES, in_language
+from penstock.protocol.messages import LANGUAGES, as_seen
 from penstock.protocol.names import is_watch_key
 
 Level = Literal["info", "success", "warning", "error"]
@@ -109,18 +109,13 @@ class PushEncoder:
         return f"{self._topic.session[:10]}:{_event_id(event)}"
 
     def _data(self, event: Event) -> tuple[MessageType, Data | Status | Notification]:
-        event = self._for_watcher(event)
+        event = as_seen(event, self._topic.session, self._language)
         match event:
             case UploadProgress() if event.fact is not True:
                 return MessageType.DATA, Data(topic=self._text, event=event.NAME, payload=event)
             case UploadCompleted() | UploadFailed() | SessionCompleted() | SessionError():
                 return MessageType.NOTIFICATION, self._notification(event)
         return MessageType.STATUS, self._status(event)
-
-    def _for_watcher(self, event: Event) -> Event:
-        if event.session_id != self._topic.session:
-            event = msgspec.structs.replace(event, session_id=self._topic.session)
-        return in_language(event, self._language) if isinstance(event, UploadProgress) else event
 
     def _status(self, event: Event) -> Status:
         file_id: str | None = getattr(event, "file_id", None)

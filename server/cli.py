@@ -28,6 +28,9 @@ Examples:
 EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in Exit)
 
 
+SUITES_MESSAGE_BYTES = "1000000"  # the default of the Node server, which the suites compare with
+
+
 class DefaultGroup(click.Group):
     """A group whose commands may be left out: anything that is not one goes to `serve`."""
 
@@ -51,10 +54,10 @@ class SettingsCommand(click.Command):
 
 def _option(field: Field) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Text in, text out: conversion and complaints are the same for every source of settings."""
-    declaration = f"{field.option}/--no-{field.option[2:]}" if field.is_switch else field.option
+    spellings = (f"{field.option}/--no-{field.option[2:]}",) if field.is_switch else field.options
     default = as_text(field.default) or "none"
     return click.option(
-        declaration,
+        *spellings,
         field.name,
         default=None,
         metavar=None if field.is_switch else _metavar(field),
@@ -67,7 +70,9 @@ def _metavar(field: Field) -> str:
         return "|".join(field.choices)
     if field.is_list:
         return "A,B,…"
-    units = {"_bytes": "BYTES", "_s": "SECONDS", "_percent": "PERCENT"}
+    if field.is_duration:
+        return "DURATION"
+    units = {"_bytes": "BYTES", "_percent": "PERCENT"}
     if unit := next((unit for ending, unit in units.items() if field.name.endswith(ending)), None):
         return unit
     if field.type is int:
@@ -99,15 +104,22 @@ def main() -> None:
 
 
 @main.command(cls=SettingsCommand, epilog=EXAMPLES + "\n\n" + EXIT_CODES)
+@click.option(
+    "--conformance",
+    is_flag=True,
+    help="serve no uploads, but what the test suites of Engine.IO and Socket.IO want to talk to",
+)
 @settings_options
-def serve(config: Path | None, **given: object) -> None:
+def serve(config: Path | None, conformance: bool, **given: object) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; a second signal ends it at once."""
+    if conformance and given["max_message_bytes"] is None:
+        given["max_message_bytes"] = SUITES_MESSAGE_BYTES
     loaded = _loaded(config, given)
     # Only here: `--help`, `--version` and `check` stay fast.
     from penstock.server.main import serve_forever
 
     try:
-        serve_forever(loaded.settings)
+        serve_forever(loaded.settings, conformance=conformance)
     except CannotRun as problem:
         _fail(str(problem), problem.code)
 

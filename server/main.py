@@ -3,14 +3,14 @@
 ```
 signals | watchdog
  └─ data directory, state store, gateway        opened in this order, closed in the other
-     └─ nursery: janitor | edge                 ready means ready
+     └─ nursery: janitor | sessions | edge      ready means ready
 ```
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import structlog
@@ -19,8 +19,10 @@ import trio
 import penstock
 from penstock.server import log
 from penstock.server.app import create_app
+from penstock.server.conformance import create_conformance_app
 from penstock.server.edge.guard import guarded
 from penstock.server.edge.host import Edge
+from penstock.server.endpoints import App
 from penstock.server.exits import CannotRun, Exit
 from penstock.server.settings import Settings
 from penstock.server.shutdown import SIGNALS, Watchdog, watch_signals
@@ -39,16 +41,16 @@ PEERS_SHARE = 0.8
 logger = structlog.get_logger()
 
 
-def serve_forever(settings: Settings) -> None:
-    """Serve until a signal. Raises: CannotRun."""
+def serve_forever(settings: Settings, *, conformance: bool = False) -> None:
+    """Serve until a signal. `conformance`: see `server/conformance.py`. Raises: CannotRun."""
     log.configure(settings.log_level)
     try:
-        trio.run(run, settings)
+        trio.run(run, settings, conformance)
     except ExceptionGroup as group:
         raise _reason(group) from group
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, conformance: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then drain. In the main thread only: it takes signals.
 
     Raises: ExceptionGroup, with a CannotRun in it if the operator can do something about it.
@@ -61,26 +63,45 @@ async def run(settings: Settings) -> None:
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch_signals, signals, stop, watchdog)
-            async with _gateway(settings, disk) as (gateway, health):
-                await _serve(settings, gateway, health, stop)
+            if conformance:
+                await _serve(settings, create_conformance_app(settings), stop, "no data, for protocol tests")
+            else:
+                await _serve_gateway(settings, disk, stop)
             nursery.cancel_scope.cancel(reason="drained")
     logger.info("stopped")
 
 
-async def _serve(settings: Settings, gateway: Gateway, health: DiskHealth, stop: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
+async def _serve_gateway(settings: Settings, disk: Disk, stop: trio.Event) -> None:
+    async with _gateway(settings, disk) as (gateway, health), trio.open_nursery() as nursery:
         nursery.start_soon(gateway.clock.follow)
         nursery.start_soon(gateway.janitor.run)
-        edge = Edge(guarded(create_app(gateway, settings, health), settings), settings)
+        app = create_app(gateway, settings, health)
+        where = f"data in {settings.data_dir}, fsync {settings.fsync}"
+        await _serve(settings, app, stop, where, drain=gateway.drain)
+        nursery.cancel_scope.cancel(reason="drained")
+
+
+async def _serve(
+    settings: Settings,
+    app: App,
+    stop: trio.Event,
+    about: str,
+    *,
+    drain: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(app.run)
+        edge = Edge(guarded(app, settings), settings)
         with _binding(settings):
             urls = await nursery.start(edge.serve)
-        _announce(settings, urls)
+        _announce(urls, about)
         await stop.wait()
-        with trio.move_on_after(settings.drain_timeout_s * PEERS_SHARE) as drain:
+        with trio.move_on_after(settings.drain_timeout_s * PEERS_SHARE) as draining:
             edge.stop_accepting()
-            await gateway.drain()
+            await drain()
+            await app.drain()
             await edge.close_connections()
-        if drain.cancelled_caught:
+        if draining.cancelled_caught:
             logger.warning("drain-timeout", connections=edge.statistics()["connections"])
         nursery.cancel_scope.cancel(reason="drained")
 
@@ -141,12 +162,12 @@ def _binding(settings: Settings) -> Iterator[None]:
         raise CannotRun(text, Exit.CANNOT_BIND) from group
 
 
-def _announce(settings: Settings, urls: list[str]) -> None:
+def _announce(urls: list[str], about: str) -> None:
     """One line on stdout, for people and for scripts that wait for it: from now on requests are answered."""
     where = " and ".join(f"{url}/" for url in urls)
     line = f"Penstock {penstock.__version__} is ready at {where}"
     with suppress(OSError):  # nobody has to read it
-        print(f"{line} (data in {settings.data_dir}, fsync {settings.fsync})", flush=True)
+        print(f"{line} ({about})", flush=True)
     logger.info("ready", urls=urls)
 
 

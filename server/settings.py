@@ -145,8 +145,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         2.0
     )
     linger_bytes: Annotated[PositiveBytes, _about("... and bytes thrown away in that time")] = 16 * MIB
-    heartbeat_interval_s: Annotated[Seconds, _about("time between two heartbeats to a watcher")] = 30.0
-    heartbeat_timeout_s: Annotated[Seconds, _about("time for a watcher to answer one")] = 5.0
+    heartbeat_interval_s: Annotated[
+        Seconds, _about("time between two heartbeats to a watcher on plain WebSocket")
+    ] = 30.0
+    heartbeat_timeout_s: Annotated[Seconds, _about("time for it to answer one")] = 5.0
+    ping_interval_s: Annotated[Seconds, _about("time between two pings to a Socket.IO client")] = 25.0
+    ping_timeout_s: Annotated[Seconds, _about("time for it to answer one")] = 20.0
+    upgrade_timeout_s: Annotated[
+        Seconds, _about("time for a Socket.IO client to change over from polling to a WebSocket")
+    ] = 10.0
+    connect_timeout_s: Annotated[Seconds, _about("time for a Socket.IO client to connect to a namespace")] = (
+        45.0
+    )
     takeover_idle_s: Annotated[
         Seconds, _about("a writer idle this long is taken over by its owner's HEAD")
     ] = 1.0
@@ -160,6 +170,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
     progress_min_percent: Annotated[Percent, _about("smallest step between two progress events")] = 1.0
     progress_at_least_s: Annotated[Seconds, _about("... but one after this long in any case")] = 5.0
+    max_unsent_bytes: Annotated[
+        PositiveBytes, _about("answers and events that wait for a Socket.IO client; beyond, it is cut")
+    ] = MIB
     ring_facts: Annotated[Count, _about("events per session kept in memory for replay")] = 1024
     ring_bytes: Annotated[PositiveBytes, _about("... and their size")] = MIB
     kept_facts: Annotated[Count, _about("events per session kept in the database for replay")] = 100_000

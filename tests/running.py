@@ -16,7 +16,7 @@ import penstock
 
 PENSTOCK = (sys.executable, "-P", "-c", "from penstock.server.cli import main; main(prog_name='penstock')")
 READY = re.compile(
-    rf"Penstock {re.escape(penstock.__version__)} is ready at (https?://\S+/) \(data in .+\)\n"
+    rf"Penstock {re.escape(penstock.__version__)} is ready at (https?://\S+/) \((?:no )?data[ ,].+\)\n"
 )
 PATIENCE_S = 60  # for a process that hangs; nothing is judged by it
 

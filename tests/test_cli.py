@@ -56,7 +56,7 @@ def test_help_teaches(run: Penstock) -> None:
 def test_every_setting_is_an_option_under_its_heading(run: Penstock, command: str) -> None:
     text = run(command, "--help").stdout
     for field in FIELDS.values():
-        heading, option = text.find(f"{field.heading}:\n"), text.find(f"  {field.option} ")
+        heading, option = text.find(f"{field.heading}:\n"), text.find(f"  {', '.join(field.options)} ")
         assert 0 < heading < option, field.name
     assert "--h2c / --no-h2c" in text
 
@@ -74,6 +74,16 @@ def test_check_shows_the_effective_settings(run: Penstock) -> None:
     assert origins["max_retries"] == "penstock.toml"
     assert origins["fsync"] == "environment, PENSTOCK_FSYNC"
     assert origins["host"] == "default"
+
+
+def test_a_duration_has_a_unit_at_its_value_or_in_its_name(run: Penstock) -> None:
+    answer = run("check", "--pause-hold", "20s", "--linger-s", "0.5", PENSTOCK_RETENTION_S="2h")
+    shown = tomllib.loads(answer.stdout)
+    assert (shown["pause_hold_s"], shown["linger_s"], shown["retention_s"]) == (20.0, 0.5, 7200.0)
+    assert "command line, --pause-hold-s" in answer.stdout
+    text = run("serve", "--help").stdout
+    assert "  --pause-hold-s, --pause-hold DURATION" in text
+    assert "--max-retries, " not in text
 
 
 def test_check_takes_another_file(run: Penstock) -> None:

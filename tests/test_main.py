@@ -42,6 +42,27 @@ def test_a_signal_ends_it_cleanly_though_peers_stall(tmp_path: Path, number: sig
         assert idle.recv(1) == b""
 
 
+def test_for_protocol_tests_it_serves_no_uploads(tmp_path: Path) -> None:
+    options = ("--conformance", "--ping-interval", "300ms", "--ping-timeout", "200ms")
+    with serving(PENSTOCK, *options, cwd=tmp_path) as server, connected(server) as client:
+        for path, status, told in [
+            (
+                "/engine.io/?EIO=4&transport=polling",
+                200,
+                b'"pingInterval":300,"pingTimeout":200,"maxPayload":1000000',
+            ),
+            ("/socket.io/?EIO=4&transport=polling", 200, b'"upgrades":["websocket"]'),
+            ("/healthz", 404, b"there is nothing at this address"),
+        ]:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            answer = client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+            assert told in answer
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE_S) == Exit.OK
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_data_directory_serves_one_process(tmp_path: Path) -> None:
     with serving(cwd=tmp_path) as server:
         second = subprocess.run(

@@ -55,17 +55,25 @@ def test_a_dependency_is_pinned_within_its_range_and_explained(requirement: Requ
 
 
 def test_what_dependencies_need_is_pinned_too() -> None:
-    known = pins()
-    waiting = [canonicalize_name(requirement.name) for requirement in DIRECT]
+    waiting = list(DIRECT)
     seen: set[str] = set()
     while waiting:
-        name = waiting.pop()
-        if name in seen:
+        requirement = waiting.pop()
+        if str(requirement) in seen:  # with its extras: each brings something
             continue
-        seen.add(name)
-        needed = map(Requirement, importlib.metadata.requires(name) or [])
-        waiting += [canonicalize_name(one.name) for one in needed if not one.marker or one.marker.evaluate()]
-    assert seen <= known.keys()
+        seen.add(str(requirement))
+        assert canonicalize_name(requirement.name) in pins()
+        waiting += needed_by(requirement)
+
+
+def needed_by(requirement: Requirement) -> list[Requirement]:
+    needed = map(Requirement, importlib.metadata.requires(requirement.name) or [])
+    extras = requirement.extras or {""}
+    return [
+        one
+        for one in needed
+        if not one.marker or any(one.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
 
 
 # What is built

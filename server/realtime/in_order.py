@@ -28,6 +28,12 @@ class InOrder:
         """Hand over a job; waits while there are too many. Cancelled, it was not taken. One task puts."""
         while self.is_full:
             await self._moved.park()
+        self.put_nowait(job)
+
+    def put_nowait(self, job: Job) -> None:
+        """Hand over a job. Raises: trio.WouldBlock when there are too many."""
+        if self.is_full:
+            raise trio.WouldBlock
         self._jobs.append(job)
         if len(self._jobs) == 1:
             self._nursery.start_soon(self._run)

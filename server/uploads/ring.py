@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from penstock.protocol.events import Event, pack, unpack
 
+Frame = TypeVar("Frame", covariant=True)
 
-class Encoder(Protocol):
+
+class Encoder(Protocol[Frame]):
     """Turns events into the frames of one protocol, language and role; `key` tells encoders apart."""
 
     @property
     def key(self) -> Hashable: ...
 
-    def encode(self, event: Event) -> bytes: ...
+    def encode(self, event: Event) -> Frame: ...
 
 
 class Entry:
@@ -30,7 +32,7 @@ class Entry:
         self.seq = seq
         self.events = events
         self.packed = packed
-        self._frames: dict[Hashable, list[bytes]] = {}
+        self._frames: dict[Hashable, list[Any]] = {}  # of the type that the key's encoder makes
 
     @classmethod
     def fact(cls, seq: int, events: tuple[Event, ...]) -> Entry:
@@ -40,7 +42,7 @@ class Entry:
     def stored(cls, seq: int, packed: bytes) -> Entry:
         return cls(seq, unpack(packed), packed)
 
-    def frames(self, encoder: Encoder) -> list[bytes]:
+    def frames(self, encoder: Encoder[Frame]) -> list[Frame]:
         """One frame per event."""
         frames = self._frames.get(encoder.key)
         if frames is None:

@@ -1,0 +1,1 @@
+"""Socket.IO v5 on Engine.IO: namespaces whose events are handled by registered functions."""
