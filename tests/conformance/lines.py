@@ -43,6 +43,16 @@ def rufh(id: str, level: Level) -> Mark:
     return _line(Line("rufh", id, level))
 
 
+def engineio(id: str, level: Level) -> Mark:
+    """A test for a line about Engine.IO v4: `test_engineio_<id>_…`."""
+    return _line(Line("engineio", id, level))
+
+
+def socketio(id: str, level: Level) -> Mark:
+    """A test for a line about Socket.IO v5: `test_socketio_<id>_…`."""
+    return _line(Line("socketio", id, level))
+
+
 def line_of(test: object) -> Line | None:
     line = getattr(test, "conformance_line", None)
     return line if isinstance(line, Line) else None
