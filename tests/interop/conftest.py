@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from bench import npm
 from tests.acceptance.gateway import LOGGED, Gateway
+from tests.interop import socket_watcher
+from tests.interop import tus_js as tus_js_client
 from tests.interop.stored import Stored
-from tests.interop.tus_js import PLACE
 from tests.running import serving
 
 
@@ -33,10 +35,20 @@ def stored(gateway: Gateway) -> Stored:
 @pytest.fixture(scope="session")
 def tus_js(require_program: Callable[[str], str]) -> None:
     """tus-js-client is installed."""
+    _install(tus_js_client.PLACE, require_program)
+
+
+@pytest.fixture(scope="session")
+def socketio_clients(require_program: Callable[[str], str]) -> None:
+    """socket.io-client is installed, the newest and an early one."""
+    _install(socket_watcher.PLACE, require_program)
+
+
+def _install(place: Path, require_program: Callable[[str], str]) -> None:
     for program in ("node", "npm"):
         require_program(program)
     try:
-        npm.install(PLACE)
+        npm.install(place)
     except npm.NotHere as missing:
         if os.environ.get("CI", "").lower() in ("1", "true"):
             raise

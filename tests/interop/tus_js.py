@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from tests.interop.telling import Telling, running
 from tests.running import PATIENCE_S
 
 PLACE = Path(__file__).parent / "tus_js_client"
 COMMAND = ("node", str(PLACE / "upload.js"))
 
-Told = dict[str, Any]
 
-
-class TusJs:
-    """One upload. What the client told lies in `told`, in order."""
-
-    def __init__(self, process: trio.Process) -> None:
-        self.told: list[Told] = []
-        self.ended = trio.Event()
-        self._process = process
-        self._moved = trio.lowlevel.ParkingLot()
-
-    async def read(self) -> None:
-        assert self._process.stdout is not None
-        rest = b""
-        async for data in self._process.stdout:
-            *lines, rest = (rest + data).split(b"\n")
-            self.told += map(json.loads, lines)
-            self._moved.unpark_all()
-        self.ended.set()
-        self._moved.unpark_all()
+class TusJs(Telling):
+    """One upload."""
 
     async def command(self, name: str) -> None:
         """Have it do something: abort, start, terminate."""
-        assert self._process.stdin is not None
-        await self._process.stdin.send_all(f"{name}\n".encode())
-
-    async def until(self, event: str, count: int = 1) -> Told:
-        """The `count`th such event."""
-        with trio.fail_after(PATIENCE_S):
-            while len(found := self.named(event)) < count:
-                assert not self.ended.is_set(), f"no {event}: {self.told[-3:]}"
-                await self._moved.park()
-        return found[count - 1]
-
-    async def end(self, patience_s: float = PATIENCE_S) -> int:
-        """Its exit code."""
-        with trio.fail_after(patience_s):
-            await self.ended.wait()
-            return await self._process.wait()
+        await self.write(name)
 
     async def succeed(self, patience_s: float = PATIENCE_S) -> None:
         assert await self.end(patience_s) == 0, self.told[-5:]
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.kill()
-
-    def named(self, event: str) -> list[Told]:
-        return [told for told in self.told if told["event"] == event]
 
     @property
     def methods(self) -> list[str]:
@@ -92,9 +51,7 @@ async def uploading(
     wanted = {"endpoint": f"{server}/files/", "path": str(source), "input": kind, "options": options}
     if urls is not None:
         wanted["urls"] = str(urls)
-    run = partial(trio.run_process, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(run, [*COMMAND, json.dumps(wanted)])
+    async with running([*COMMAND, json.dumps(wanted)]) as process, trio.open_nursery() as nursery:
         client = TusJs(process)
         nursery.start_soon(client.read)
         yield client
