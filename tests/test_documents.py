@@ -28,6 +28,8 @@ LINKED = [
     "docs/ARCHITECTURE.md",
     "docs/reliability.md",
     "docs/reliability.zh.md",
+    "docs/socketio.md",
+    "docs/socketio.zh.md",
 ]
 
 

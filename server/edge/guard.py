@@ -26,7 +26,8 @@ _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 _OVERRIDE = b"x-http-method-override"
 # A name or an address, and maybe a port (RFC 9112 §3.2). `urlsplit` alone takes "[::1]and.more" for ::1.
 _HOST_VALUE = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?\]|[^\s\[\]:@/?#\\]+)(?::[0-9]*)?")
-_POLLING = "/socket.io"  # its GET opens a session and takes messages off a queue: not read-only
+# A GET there opens a session, or takes messages off a queue: not read-only.
+_POLLING = ("/socket.io", "/engine.io")
 
 _ALLOW_METHODS = b"POST, GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
 _ALLOW_HEADERS = (

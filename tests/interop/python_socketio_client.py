@@ -28,7 +28,7 @@ def note(payload: object) -> None:
 client = socketio.Client(reconnection_delay=0.1, randomization_factor=0)
 
 
-@client.event  # type: ignore[misc]  # the library is not typed
+@client.event  # type: ignore[untyped-decorator]  # the library is not typed
 def connect() -> None:
     tell("connect", sid=client.get_sid(), transport=client.transport())
     if wanted.get("join"):
@@ -42,12 +42,12 @@ def joined(answer: dict[str, Any]) -> None:
     tell("joined", answer=answer)
 
 
-@client.event  # type: ignore[misc]  # as above
+@client.event  # type: ignore[untyped-decorator]  # as above
 def disconnect(reason: str) -> None:
     tell("disconnect", reason=reason)
 
 
-@client.on("*")  # type: ignore[misc]  # as above
+@client.on("*")  # type: ignore[untyped-decorator]  # as above
 def said(name: str, *args: Any) -> None:
     if args:
         note(args[0])
