@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-import socketio
+import socketio  # type: ignore[import-untyped]  # the library is not typed
 
 wanted: dict[str, Any] = json.loads(sys.argv[1])
 lock = threading.Lock()
@@ -28,7 +28,7 @@ def note(payload: object) -> None:
 client = socketio.Client(reconnection_delay=0.1, randomization_factor=0)
 
 
-@client.event  # type: ignore[untyped-decorator]  # the library is not typed
+@client.event  # type: ignore[untyped-decorator]  # as above
 def connect() -> None:
     tell("connect", sid=client.get_sid(), transport=client.transport())
     if wanted.get("join"):
