@@ -13,10 +13,9 @@ import trio
 
 from penstock.protocol.engineio.packets import Frame, PacketType
 from penstock.server.endpoints import App, not_found
-from penstock.server.realtime.engineio.server import EngineServer
 from penstock.server.realtime.engineio.session import EngineSession
 from penstock.server.realtime.socketio.namespace import Namespace, Said
-from penstock.server.realtime.socketio.server import engine_limits, socket_server
+from penstock.server.realtime.socketio.server import engine_server, socket_server
 from penstock.server.realtime.socketio.socket import Socket
 from penstock.server.settings import Settings
 
@@ -76,6 +75,6 @@ def namespaces() -> list[Namespace]:
 
 def create_conformance_app(settings: Settings) -> App:
     """Nothing but the two endpoints."""
-    echo = EngineServer(Echo, engine_limits(settings), max_sessions=settings.max_connections)
+    echo = engine_server(Echo, settings)
     socketio = socket_server(namespaces(), settings, limited=False)
     return App(not_found, {"/engine.io/": echo, "/socket.io/": socketio})

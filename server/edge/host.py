@@ -6,19 +6,18 @@ hypercorn gives the sockets and the TLS context; its own connection handling is 
 
 from __future__ import annotations
 
-import ipaddress
 import resource
 import socket
 import ssl
 from collections import Counter
 from contextlib import suppress
-from functools import cached_property
 from typing import TypedDict
 
 import structlog
 import trio
 from hypercorn.config import Config
 
+from penstock.server.edge.addresses import SharedAddresses
 from penstock.server.edge.answers import problem_answer, standard_headers
 from penstock.server.edge.asgi import Address, ASGIApp, ConnectionInfo
 from penstock.server.edge.http1 import serve_http1
@@ -56,6 +55,7 @@ class Edge:
         self._traffic = Traffic()
         self._open: dict[ConnectionInfo, trio.CancelScope] = {}
         self._refusing = 0
+        self._is_shared = SharedAddresses(settings)
         self._per_address: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._accepted = 0
@@ -160,17 +160,7 @@ class Edge:
         host = connection.client[0]
         if self._per_address[host] <= self._settings.max_connections_per_address:
             return False
-        return not self._shares_address(host)
-
-    def _shares_address(self, host: str) -> bool:
-        """Whether many clients may stand behind this address: our own machine, or a proxy we trust."""
-        address = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return mapped.is_loopback or any(mapped in network for network in self._proxies)
-
-    @cached_property
-    def _proxies(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-        return [ipaddress.ip_network(proxy, strict=False) for proxy in self._settings.trusted_proxies]
+        return not self._is_shared(host)
 
     async def _refuse(self, connection: ConnectionInfo, stream: trio.SocketStream) -> None:
         connection.kind, connection.reason = "refused", "connection limit"

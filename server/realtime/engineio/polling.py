@@ -124,9 +124,8 @@ _VARY = (b"vary", b"Accept-Encoding")
 
 
 async def _take_post(session: EngineSession, scope: Scope, receive: Receive, send: Send) -> None:
-    if (
-        _header(scope, b"content-type").partition(";")[0].strip().lower() == "application/octet-stream"
-    ):  # was binary in version 3
+    kind = _header(scope, b"content-type").partition(";")[0].strip().lower()
+    if kind == "application/octet-stream":  # it was binary in version 3
         session.close(CloseReason.TRANSPORT_ERROR)
         raise Refused(Refusal.BAD_REQUEST)
     session.begin_post()

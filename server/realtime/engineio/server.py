@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from typing import TypedDict
 
 import structlog
 import trio
 
 from penstock.protocol.engineio.handshake import Query, Refusal, Refused, Transport, open_frame
-from penstock.server.edge.asgi import Receive, Scope, Send
+from penstock.server.edge.asgi import Address, Receive, Scope, Send
 from penstock.server.realtime.engineio import polling, websocket
 from penstock.server.realtime.engineio.session import (
     FAREWELL_S,
@@ -39,11 +40,26 @@ class EngineStatistics(TypedDict):
 class EngineServer:
     """Engine.IO on one path, as an ASGI application for both kinds of scope."""
 
-    def __init__(self, make: MakeApplication, limits: Limits, *, max_sessions: int) -> None:
+    def __init__(
+        self,
+        make: MakeApplication,
+        limits: Limits,
+        *,
+        max_sessions: int,
+        max_per_address: int,
+        is_shared: Callable[[str], bool],
+    ) -> None:
+        """A polling session costs no connection, so the limits on those do not bound it: these do.
+
+        `is_shared`: for which addresses `max_per_address` does not hold.
+        """
         self.limits = limits
         self.ended: Counter[str] = Counter()
         self._make = make
         self._max_sessions = max_sessions
+        self._max_per_address = max_per_address
+        self._is_shared = is_shared
+        self._per_address: Counter[str] = Counter()
         self._sessions: dict[str, EngineSession] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -90,15 +106,22 @@ class EngineServer:
 
     async def open(self, query: Query, scope: Scope) -> EngineSession:
         """A new session, whose open packet waits to be sent. Raises: Refused."""
-        if self._nursery is None or len(self._sessions) >= self._max_sessions:
+        client: Address = tuple(scope.get("client") or ("", 0))
+        if self._nursery is None or self._is_full(client[0]):
             raise Refused(Refusal.BUSY)
         sid = secrets.token_urlsafe(SID_BYTES)
-        opening = Opening(query, scope["headers"], tuple(scope.get("client") or ("", 0)))
+        opening = Opening(query, scope["headers"], client)
         session = EngineSession(sid, opening, self.limits)
         session.send(open_frame(sid, query.transport, self.limits.timing, self.limits.max_message_bytes))
         self._sessions[sid] = session
+        self._per_address[client[0]] += 1
         await self._nursery.start(self._run, session)
         return session
+
+    def _is_full(self, host: str) -> bool:
+        if len(self._sessions) >= self._max_sessions:
+            return True
+        return self._per_address[host] >= self._max_per_address and not self._is_shared(host)
 
     async def _run(self, session: EngineSession, task_status: trio.TaskStatus[None]) -> None:
         try:
@@ -108,5 +131,9 @@ class EngineServer:
                     await session.wait_farewell()
         finally:
             del self._sessions[session.sid]
+            host = session.opening.client[0]
+            self._per_address[host] -= 1
+            if not self._per_address[host]:
+                del self._per_address[host]
             assert session.core.closed is not None
             self.ended[session.core.closed.value] += 1

@@ -11,6 +11,7 @@ import pytest
 import structlog.testing
 import trio
 
+from penstock.server.edge.addresses import SharedAddresses
 from penstock.server.edge.asgi import Receive, Scope, Send
 from penstock.server.edge.host import Edge
 from penstock.server.settings import Settings
@@ -199,8 +200,8 @@ async def test_the_limit_per_address_is_not_for_loopback() -> None:
     ],
 )
 def test_who_may_share_an_address(host: str, shares: bool) -> None:
-    edge = Edge(echo, Settings(trusted_proxies=("10.1.0.0/16",)))
-    assert edge._shares_address(host) is shares
+    is_shared = SharedAddresses(Settings(trusted_proxies=("10.1.0.0/16",)))
+    assert is_shared(host) is shares
 
 
 async def test_stop_accepting_lets_work_finish() -> None:

@@ -147,9 +147,17 @@ def _scope(kind: str, query: str) -> Scope:
 
 
 @asynccontextmanager
-async def driving(make: MakeApplication, limits: Limits) -> AsyncIterator[Driver]:
-    """A server, and a client for it."""
-    server = EngineServer(make, limits, max_sessions=100)
+async def driving(
+    make: MakeApplication, limits: Limits, *, max_sessions: int = 100, max_per_address: int = 100
+) -> AsyncIterator[Driver]:
+    """A server, and a client for it, whose address is nobody else's."""
+    server = EngineServer(
+        make,
+        limits,
+        max_sessions=max_sessions,
+        max_per_address=max_per_address,
+        is_shared=lambda host: False,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         yield Driver(server)

@@ -16,7 +16,7 @@ from penstock.server.endpoints import App, not_found
 from penstock.server.realtime.engineio.server import EngineServer
 from penstock.server.realtime.engineio.session import MakeApplication
 from penstock.server.realtime.socketio.namespace import Namespace
-from penstock.server.realtime.socketio.server import engine_limits, socket_server
+from penstock.server.realtime.socketio.server import engine_server, socket_server
 from penstock.server.settings import Settings
 from tests.conformance.engineio.client import Engine
 from tests.conformance.wire import Target
@@ -87,7 +87,7 @@ async def conformance(**changes: Any) -> AsyncIterator[Running]:
 async def engine(make: MakeApplication, **changes: Any) -> AsyncIterator[Running]:
     """An application on Engine.IO alone."""
     settings = settings_with(**changes)
-    server = EngineServer(make, engine_limits(settings), max_sessions=settings.max_connections)
+    server = engine_server(make, settings)
     async with running(App(not_found, {ECHO: server}), settings) as both:
         yield both
 

@@ -214,3 +214,14 @@ async def test_a_session_that_ends_during_its_handshake_lets_the_websocket_go(
             assert made[0].reason == "ping timeout"
             ready.set()
             await websocket.until_ended()
+
+
+@pytest.mark.parametrize("bound", ["max_sessions", "max_per_address"])
+async def test_sessions_without_connections_are_bounded(autojump_clock: MockClock, bound: str) -> None:
+    """One that nobody polls for costs no connection; it makes room when it dies."""
+    async with driving(Made(), LIMITS, **{bound: 2}) as driver:
+        for _ in range(2):
+            await driver.polling()
+        assert (await driver.ask("GET", "EIO=4&transport=polling")).status == 503
+        await trio.sleep(INTERVAL_S + TIMEOUT_S + 1)
+        await driver.polling()
