@@ -19,6 +19,7 @@ LIMITS = (
     "max_session_files",
     "max_metadata_bytes",
     "max_message_bytes",
+    "max_unsent_bytes",
     "max_json_bytes",
     "messages_per_s",
     "messages_burst",

@@ -21,8 +21,10 @@ def tell(event: str, **details: object) -> None:
 
 
 def note(payload: object) -> None:
-    if isinstance(payload, dict) and "seq" in payload:
-        since.update(epoch=payload["epoch"], seq=payload["seq"])
+    """The library hands over each event in a thread of its own, so they come in any order."""
+    with lock:
+        if isinstance(payload, dict) and payload.get("seq", -1) > since.get("seq", -1):
+            since.update(epoch=payload["epoch"], seq=payload["seq"])
 
 
 client = socketio.Client(reconnection_delay=0.1, randomization_factor=0)

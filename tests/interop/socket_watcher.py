@@ -26,10 +26,11 @@ NOT_FACTS = ("connection-status", "error")
 
 
 class SocketWatcher(Telling):
-    """One client."""
+    """One client. In Python each event is handled in a thread of its own, and so they come in any order."""
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process, *, is_in_order: bool) -> None:
         super().__init__(process)
+        self.is_in_order = is_in_order
         self._numbers = count(1)
 
     async def ask(self, name: str, payload: object) -> Any:
@@ -66,11 +67,12 @@ class SocketWatcher(Telling):
     @property
     def facts(self) -> list[tuple[int, str]]:
         """Their numbers and names, in order."""
-        return [
+        facts = [
             (payload["seq"], name)
             for name, payload in self.events
             if name != "upload-progress" or payload.get("fact")
         ]
+        return facts if self.is_in_order else sorted(facts)
 
     def _answer(self, number: int) -> Told | None:
         answers = [told["answer"][0] for told in self.named("ack") if told["id"] == number]
@@ -90,7 +92,7 @@ async def watching(url: str, client: str, transport: str, **wanted: Any) -> Asyn
     options |= wanted.pop("options", {})
     asked = json.dumps({"url": url, "library": LIBRARIES[client], "options": options, **wanted})
     async with running([*COMMANDS[client], asked]) as process, trio.open_nursery() as nursery:
-        watcher = SocketWatcher(process)
+        watcher = SocketWatcher(process, is_in_order=client != "python")
         nursery.start_soon(watcher.read)
         yield watcher
         nursery.cancel_scope.cancel(reason="the test is over")

@@ -124,7 +124,8 @@ class Story:
         self.epoch: str | None = None
         self._ledger = ledger
         self._who = who
-        self._ended: set[str | None] = set()  # ids of files, None: the session
+        self._ended: set[str] = set()  # ids of files
+        self._completed = False  # the last fact was that the session is complete
 
     def subscribed(self, *, recovered: bool, since: int | None, sequence: int) -> None:
         """The answer to a subscription. Whoever says where they were must miss nothing."""
@@ -145,14 +146,19 @@ class Story:
         if self.last_seq is not None and event.seq != self.last_seq + 1:
             self._problem(f"fact {event.seq} ({event.name}) after fact {self.last_seq}")
         self.last_seq = event.seq
-        if event.name in ("upload-completed", "upload-cancelled", "session-completed"):
-            self._once(event)
+        self._once(event)
 
     def _once(self, event: Seen) -> None:
-        of = None if event.name == "session-completed" else event.payload["fileId"]
-        if of in self._ended:
-            self._problem(f"{event.name} of {of}, which had ended")
-        self._ended.add(of)
+        """Files end once; a session completes once for each time that something went on in it."""
+        completes = event.name == "session-completed"
+        if completes and self._completed:
+            self._problem("session-completed twice, and nothing in between")
+        self._completed = completes
+        if event.name in ("upload-completed", "upload-cancelled"):
+            of = event.payload["fileId"]
+            if of in self._ended:
+                self._problem(f"{event.name} of {of}, which had ended")
+            self._ended.add(of)
 
     def _problem(self, what: str) -> None:
         self._ledger.problem(self._who, what)

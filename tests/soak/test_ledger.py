@@ -140,13 +140,24 @@ def test_a_story_over_two_connections(ledger: Ledger, story: Story) -> None:
             [fact(5, "upload-completed"), fact(6, "upload-cancelled")],
             "upload-cancelled of f, which had ended",
         ),
+        (
+            [fact(5, "session-completed", None), fact(6, "session-completed", None)],
+            "session-completed twice, and nothing in between",
+        ),
     ],
-    ids=["gap", "double", "progress of the past", "progress of the future", "two ends"],
+    ids=["gap", "double", "progress of the past", "progress of the future", "two ends", "two completions"],
 )
 def test_gaps_and_doubles_are_found(ledger: Ledger, story: Story, events: list[Seen], found: str) -> None:
     for event in events:
         story.told(event)
     assert found_in(ledger) == [found]
+
+
+def test_a_session_that_went_on_completes_again(ledger: Ledger, story: Story) -> None:
+    """Its file had failed by the retry limit, and was gone on with."""
+    for event in (fact(5, "session-completed", None), fact(6), fact(7, "session-completed", None)):
+        story.told(event)
+    assert found_in(ledger) == []
 
 
 def test_who_says_where_they_were_must_miss_nothing(ledger: Ledger, story: Story) -> None:

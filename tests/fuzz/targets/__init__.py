@@ -11,6 +11,7 @@ from tests.fuzz.targets import (
     forms,
     header_values,
     json_bodies,
+    sockets,
     stored_names,
 )
 
@@ -19,6 +20,7 @@ _MODULES = (
     addresses,
     dialects,
     json_bodies,
+    sockets,
     stored_names,
     forms,
     connections,
