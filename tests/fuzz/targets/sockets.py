@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from penstock.protocol.engineio.handshake import Refused, read_query
+from penstock.protocol.engineio.handshake import Refusal, Refused, read_query
 from penstock.protocol.engineio.packets import EngineError, decode, decode_payload, encode, encode_payload
 from penstock.protocol.socketio.decoder import Decoder
 from penstock.protocol.socketio.packets import Packet, SocketError
@@ -23,10 +23,14 @@ def _query(data: bytes) -> str:
         query = read_query(data)
         query.check_handshake("GET", upgrades=False)
     except Refused as refused:
-        assert 400 <= refused.refusal.status < 600
-        assert len(refused.refusal.body) < 200, "a refusal quotes nothing"
-        return refused.refusal.name
+        return _told(refused.refusal)
     return f"{query.transport.name} {query.sid is None} {query.only_text}"
+
+
+def _told(refusal: Refusal) -> str:
+    assert 400 <= refusal.status < 600
+    assert len(refusal.body) < 200, "a refusal quotes nothing"
+    return refusal.name
 
 
 def _payload(data: bytes) -> str:
@@ -55,12 +59,16 @@ def _packets(data: bytes) -> str:
     try:
         packets = [packet for frame in _frames(data) if (packet := decoder.feed(frame)) is not None]
     except SocketError as error:
-        assert len(str(error)) < 300, "a refusal quotes nothing long"
         _assert_dead(decoder)
-        return str(error)[:40]
+        return _short(str(error))
     for packet in packets:
         _assert_reads_the_same(packet)
     return " ".join(sorted(packet.type.name for packet in packets))[:60]
+
+
+def _short(refusal: str) -> str:
+    assert len(refusal) < 300, "a refusal quotes nothing long"
+    return refusal[:40]
 
 
 def _assert_dead(decoder: Decoder) -> None:
