@@ -30,6 +30,7 @@ from penstock.server.realtime.socket_watcher import SocketWatcher
 from penstock.server.realtime.socketio.namespace import Namespace, Said
 from penstock.server.realtime.socketio.socket import Socket
 from penstock.server.settings import Settings
+from penstock.server.uploads import trouble
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.gateway import Gateway
 
@@ -84,12 +85,12 @@ class UploadNamespace(Namespace):
             command = _command(said)
             watcher.invalid = 0
             answer = await self._run(watcher, command)
-        except GatewayError as error:
-            self._refuse(watcher, said, error)
         except Exception as error:  # the edge of a service: one command failed, its connection is well
-            log.error("request-failed", request=said.event, exc_info=error)
+            known = trouble.known(error)
+            if known is None:
+                log.error("request-failed", request=said.event, exc_info=error)
             sorry = ServerError("the request failed in the server; it may or may not have been done")
-            self._refuse(watcher, said, sorry)
+            self._refuse(watcher, said, known or sorry)
         else:
             said.answer({"ok": True, **answer})
             self._tell(watcher, command, answer)

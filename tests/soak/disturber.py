@@ -74,7 +74,10 @@ class Disturber:
         if answer is None or not answer.ok:
             return
         for file in json.loads(answer.body)["files"]:
-            if file["status"] not in ("cancelled", "completed"):
+            had_failed = (
+                file["status"] == "failed" and not file["canRetry"]
+            )  # and stays so, without its bytes
+            if file["status"] not in ("cancelled", "completed") and not had_failed:
                 self._entries[0].problem(f"its cancel was answered, and it is {file['status']}")
 
     async def _until_told(self, command: str) -> Answer | None:
