@@ -62,6 +62,7 @@ class App:
             await nursery.start(self.run)
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown
+            await self.drain()
             nursery.cancel_scope.cancel(reason="shutdown")
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -129,9 +129,12 @@ async def _take_post(session: EngineSession, scope: Scope, receive: Receive, sen
         session.close(CloseReason.TRANSPORT_ERROR)
         raise Refused(Refusal.BAD_REQUEST)
     session.begin_post()
+    settled = False
     try:
         await _take_packets(session, await _read(receive, session.max_message_bytes))
+        settled = True
     except _TooLarge:
+        settled = True  # nothing of it was taken
         await _answer(send, 413, b"", b"")
     except _Gone:
         session.close(CloseReason.TRANSPORT_CLOSE)
@@ -141,6 +144,8 @@ async def _take_post(session: EngineSession, scope: Scope, receive: Receive, sen
     else:
         await _answer(send, 200, b"text/html", b"ok")
     finally:
+        if not settled:  # cancelled, or the application failed: the rest of the body is lost
+            session.close(CloseReason.TRANSPORT_ERROR)
         session.core.end_post()
 
 

@@ -61,13 +61,17 @@ class EngineServer:
         self._is_shared = is_shared
         self._per_address: Counter[str] = Counter()
         self._sessions: dict[str, EngineSession] = {}
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # while it runs
+        self._draining = False
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; then every session ends as well."""
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or one WebSocket."""
@@ -77,7 +81,11 @@ class EngineServer:
             await polling.serve(self, scope, receive, send)
 
     async def drain(self, *, batch: int, pause_s: float) -> None:
-        """End all sessions, so many at a time: their clients come back at once, and not all together."""
+        """End all sessions, so many at a time: their clients come back at once, and not all together.
+
+        From now on there are no new ones: on a connection that is still open they would come back to us.
+        """
+        self._draining = True
         open_ones = list(self._sessions.values())
         for start in range(0, len(open_ones), batch):
             for session in open_ones[start : start + batch]:
@@ -107,7 +115,7 @@ class EngineServer:
     async def open(self, query: Query, scope: Scope) -> EngineSession:
         """A new session, whose open packet waits to be sent. Raises: Refused."""
         client: Address = tuple(scope.get("client") or ("", 0))
-        if self._nursery is None or self._is_full(client[0]):
+        if self._nursery is None or self._draining or self._is_full(client[0]):
             raise Refused(Refusal.BUSY)
         sid = secrets.token_urlsafe(SID_BYTES)
         opening = Opening(query, scope["headers"], client)

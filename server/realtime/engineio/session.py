@@ -116,7 +116,10 @@ class EngineSession:
                     application = self._application = make(self, nursery)
                     self._has_begun = True
                     task_status.started()
-                    await self._write()
+                    try:
+                        await self._write()
+                    except OSError:  # the peer is gone, or takes nothing: its jobs are done all the same
+                        self.core.close(CloseReason.TRANSPORT_ERROR)
                     self._let_go()  # nobody has to wait for what is under way
                     with trio.move_on_after(self._limits.linger_s):
                         await application.wind_up()

@@ -89,6 +89,7 @@ class WebSocket:
     def __init__(self, ready: trio.Event | None) -> None:
         self.ended = trio.Event()
         self.ended_at = 0.0
+        self.is_broken = False  # the server finds out when it writes
         self._ready = ready
         self._to_server, self._server_reads = trio.open_memory_channel[Message](1000)
         self._server_says, self._from_server = trio.open_memory_channel[str](1000)
@@ -110,7 +111,7 @@ class WebSocket:
 
     async def _send(self, message: Message) -> None:
         await trio.lowlevel.checkpoint()
-        if self.ended.is_set():
+        if self.ended.is_set() or self.is_broken:
             raise PeerGone("closed")
         if self._ready is not None:
             await self._ready.wait()

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from penstock.protocol.engineio.handshake import Timing
+from penstock.protocol.engineio.packets import Frame
 from penstock.protocol.engineio.session import CloseReason
+from penstock.server.edge.asgi import Message
+from penstock.server.endpoints import App, not_found
+from penstock.server.realtime.engineio.session import Limits
+from penstock.server.realtime.socketio.server import engine_server
 from tests.conformance.engineio.client import Engine, body_of, decode, ends
 from tests.conformance.websocket import ABNORMAL
 from tests.server.edge.harness import until
-from tests.server.realtime.engineio.rig import Made, Running, engine
+from tests.server.realtime.engineio.driver import Driver, driving
+from tests.server.realtime.engineio.rig import ECHO, SETTINGS, Made, Running, Silent, engine
 
 GOING_AWAY = 1001
 
@@ -117,6 +125,55 @@ async def test_a_poll_of_a_session_that_the_server_ends(reason: CloseReason) -> 
         assert await told(server, made) == reason.value
 
 
+class Failing(Silent):
+    """Its code has a mistake."""
+
+    async def receive(self, data: Frame) -> None:
+        await super().receive(data)
+        raise ValueError("of the application's own")
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_an_application_that_fails_ends_its_session(transport: str) -> None:
+    made = Made(Failing)
+    async with engine(made) as server:
+        client = server.client()
+        if transport == "polling":
+            session = await client.polling()
+            assert (await client.post(session.sid, "4one\x1e4two")).status == 500
+        else:
+            async with client.websocket() as socket:
+                await socket.send("4one", "4two")
+                await socket.websocket.closed()
+        await until(lambda: made[0].reason)
+        assert made[0].received == ["one"]
+        await server.until_idle()
+
+
+class Slow(Silent):
+    """Has something under way when its session ends."""
+
+    wound_up = False
+
+    async def wind_up(self) -> None:
+        await super().wind_up()
+        self.wound_up = True
+
+
+async def test_what_is_under_way_is_finished_also_if_a_write_finds_the_peer_gone(
+    autojump_clock: MockClock,
+) -> None:
+    made = Made(Slow)
+    async with driving(made, Limits(Timing(), 1000, 1000)) as driver, driver.websocket() as socket:
+        await socket.next()
+        socket.is_broken = True
+        made[0].say("to nobody")
+        await socket.until_ended()
+    app = made[0]
+    assert isinstance(app, Slow)
+    assert (app.wound_up, app.reason) == (True, "transport error")
+
+
 # The server goes away
 
 
@@ -137,6 +194,22 @@ async def test_drained_clients_get_what_waits_and_then_the_end() -> None:
         assert server.ended() == {"server shutting down": 2}
 
 
+async def test_a_server_that_drains_takes_nobody_in() -> None:
+    """A polling client that is sent away comes back on the connection it has."""
+    made = Made()
+    async with engine(made) as server:
+        await server.client().polling()
+        await server.app.drain()
+        assert (await server.client().get()).status == 503
+        assert len(list(made)) == 1
+
+
+async def test_a_server_that_has_ended_takes_nobody_in(autojump_clock: MockClock) -> None:
+    async with driving(Made(), Limits(Timing(), 1000, 1000)) as driver:
+        await driver.polling()
+    assert (await driver.ask("GET", "EIO=4&transport=polling")).status == 503
+
+
 async def test_a_server_that_is_cancelled_lets_everybody_go() -> None:
     made = Made()
     async with engine(made) as server:
@@ -148,6 +221,38 @@ async def test_a_server_that_is_cancelled_lets_everybody_go() -> None:
             await socket.websocket.closed()
         await server.until_idle()
     assert {app.reason for app in made} == {"server shutting down"}
+
+
+class Polite(Silent):
+    """Has last words."""
+
+    def going_away(self) -> None:
+        self.say("goodbye")
+
+
+async def test_the_lifespan_of_another_server_drains() -> None:
+    server = engine_server(Made(Polite), SETTINGS)
+    app = App(not_found, {ECHO: server})
+    driver = Driver(server)
+    started, stop, ended = trio.Event(), trio.Event(), trio.Event()
+
+    async def receive() -> Message:
+        if started.is_set():
+            await stop.wait()
+        await trio.lowlevel.checkpoint()
+        return {"type": "lifespan"}
+
+    async def send(message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        (ended if started.is_set() else started).set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(app, {"type": "lifespan"}, receive, send)
+        await started.wait()
+        sid = await driver.polling()
+        stop.set()
+        assert (await driver.get(sid)).body == "4goodbye"
+        await ended.wait()
 
 
 async def test_a_server_that_is_full() -> None:
