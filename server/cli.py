@@ -12,7 +12,15 @@ import click
 
 import penstock
 from penstock.server.client.commands import COMMANDS
-from penstock.server.configuration import CONFIG_VARIABLE, FIELDS, ConfigurationError, Field, Loaded, load
+from penstock.server.configuration import (
+    CONFIG_VARIABLE,
+    DEFAULT_ORIGIN,
+    FIELDS,
+    ConfigurationError,
+    Field,
+    Loaded,
+    load,
+)
 from penstock.server.exits import CannotRun, Exit
 from penstock.server.presentation import as_text, as_toml
 
@@ -112,9 +120,9 @@ def main() -> None:
 @settings_options
 def serve(config: Path | None, conformance: bool, **given: object) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; a second signal ends it at once."""
-    if conformance and given["max_message_bytes"] is None:
-        given["max_message_bytes"] = SUITES_MESSAGE_BYTES
     loaded = _loaded(config, given)
+    if conformance and loaded.origins["max_message_bytes"] == DEFAULT_ORIGIN:
+        loaded = _loaded(config, {**given, "max_message_bytes": SUITES_MESSAGE_BYTES})
     # Only here: `--help`, `--version` and `check` stay fast.
     from penstock.server.main import serve_forever
 

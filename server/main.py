@@ -98,8 +98,9 @@ async def _serve(
         await stop.wait()
         with trio.move_on_after(settings.drain_timeout_s * PEERS_SHARE) as draining:
             edge.stop_accepting()
-            await drain()
-            await app.drain()
+            async with trio.open_nursery() as both:  # a slow disk must not keep Socket.IO clients uninformed
+                both.start_soon(app.drain)
+                both.start_soon(drain)
             await edge.close_connections()
         if draining.cancelled_caught:
             logger.warning("drain-timeout", connections=edge.statistics()["connections"])

@@ -7,13 +7,22 @@ import socket
 import sqlite3
 import subprocess
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 
+from penstock.server.endpoints import App, not_found
 from penstock.server.exits import Exit
+from penstock.server.main import _serve
+from penstock.server.realtime.socketio.server import engine_server
+from penstock.server.settings import Settings
 from tests.running import PATIENCE_S, PENSTOCK, Server, serving
+from tests.server.edge.harness import until
+from tests.server.realtime.engineio.driver import Driver
+from tests.server.realtime.engineio.rig import ECHO, Made, Silent
 
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -61,6 +70,34 @@ def test_for_protocol_tests_it_serves_no_uploads(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(PATIENCE_S) == Exit.OK
     assert list(tmp_path.iterdir()) == []
+
+
+def test_for_protocol_tests_only_the_default_of_a_message_is_another(tmp_path: Path) -> None:
+    (tmp_path / "penstock.toml").write_text("max_message_bytes = 5000\n")
+    with serving(PENSTOCK, "--conformance", cwd=tmp_path) as server, connected(server) as client:
+        client.sendall(b"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b'"maxPayload":5000}' in client.recv(65536)
+
+
+class Polite(Silent):
+    """Has last words."""
+
+    def going_away(self) -> None:
+        self.say("goodbye")
+
+
+async def test_a_disk_that_hangs_keeps_nobody_from_being_told() -> None:
+    settings = Settings(port=0, drain_timeout_s=0.5)
+    engine = engine_server(Made(Polite), settings)
+    driver = Driver(engine)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        serve = partial(_serve, settings, App(not_found, {ECHO: engine}), stop, "a test")
+        nursery.start_soon(partial(serve, drain=trio.sleep_forever))
+        await until(lambda: engine._nursery)
+        sid = await driver.polling()
+        stop.set()
+        assert (await driver.get(sid)).body == "4goodbye"
 
 
 def test_a_data_directory_serves_one_process(tmp_path: Path) -> None:
