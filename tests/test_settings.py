@@ -252,6 +252,7 @@ def test_the_data_directory_is_no_file(tmp_path: Path) -> None:
         ("public_url", "ftp://example.org", "is not allowed"),
         ("public_url", "https://example.org/up", "is not allowed"),
         ("progress_at_least_s", "0.1", "must not be below progress_interval_s (0.5)"),
+        ("max_unsent_bytes", "65535", "must be at least 65536"),
     ],
 )
 def test_what_cannot_work_is_refused(field: str, text: str, told: str) -> None:
