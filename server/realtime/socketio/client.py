@@ -72,6 +72,7 @@ class Client:
         self._decoder = Decoder(session.max_message_bytes)
         self._jobs = InOrder(nursery, rules.max_waiting)
         self._bucket = TokenBucket(*rules.rate, now) if rules.rate else None
+        self._connects = TokenBucket(*rules.rate, now) if rules.rate else None
 
     # What the session asks
 
@@ -119,13 +120,21 @@ class Client:
     async def _take(self, packet: Packet) -> None:
         match self.core.receive(packet):
             case Connect() as wish:
-                self._put(partial(self._connect, wish))
+                await self._wait_turn()
+                if self.session.core.closed is None:
+                    self._put(partial(self._connect, wish))
             case Event() as event:
                 await self._hear(self._sockets[event.namespace], event)
             case Acked(namespace, ack_id, args):
                 self._sockets[namespace].answered(ack_id, args)
             case Left() as left:
                 self._left(left, LeaveReason.CLIENT.value)
+
+    async def _wait_turn(self) -> None:
+        """To connect is no event, but it costs as much, and each end of it is a line in the log."""
+        if self._connects and (wait_s := self._connects.take(trio.current_time())):
+            await trio.sleep(wait_s)
+            self._connects.take(trio.current_time())
 
     async def _hear(self, socket: Socket, event: Event) -> None:
         said = Said(event.name, event.args, event.ack_id is not None, partial(self._answer, event))

@@ -157,3 +157,18 @@ async def test_a_flood_is_slowed_to_the_rate(autojump_clock: MockClock, transpor
         assert 100 <= len(client.acks) <= 20 + 2 * 10 * 10 + 2
         assert not client.ended.is_set()
         client.hang_up()
+
+
+@transports
+async def test_connecting_again_and_again_is_slowed_to_the_rate(
+    autojump_clock: MockClock, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(messages_per_s=10, messages_burst=20) as both, both.connected(transport) as client:
+        start = trio.current_time()
+        for count in range(2, 102):
+            client.packet_nowait("1")
+            client.packet_nowait("0")
+            await client.until(lambda count=count: len(client.told) == count)  # type: ignore[misc]
+        assert trio.current_time() - start >= 5
+        assert (await client.ask("leave-session", UNKNOWN))["ok"] is True
+    assert capsys.readouterr().out.count("watcher-ended") == 101
