@@ -110,7 +110,11 @@ class UploadNamespace(Namespace):
             case LeaveSession():
                 watcher.leave(command.session_id)
                 return {"sessionId": command.session_id}
-        return await self._gateway.command(ANYBODY, command)
+        answer = await self._gateway.command(ANYBODY, command)
+        if isinstance(command, UploadProgressCommand) and command.request_update:
+            progress = answer["progress"]
+            progress["seq"] = watcher.told_seq(progress["sessionId"], progress["seq"])
+        return answer
 
     def _tell(self, watcher: SocketWatcher, command: Command, answer: Answer) -> None:
         """What follows an answer."""

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from penstock.storage.errors import StoreError
+from penstock.storage.errors import StoreError, StoreFull
 from tests.server.realtime.socket_driver import TRANSPORTS
-from tests.server.realtime.socket_running import joined, running, settle
+from tests.server.realtime.socket_running import facts_of, joined, many_facts, running, settle
 from tests.server.uploads.rig import FedBody, whole_body
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -175,6 +175,27 @@ async def test_requested_progress_goes_to_the_asker_alone(autojump_clock: MockCl
         assert (other.events(), len(asker.events())) == ([], 1)
 
 
+@transports
+async def test_requested_progress_does_not_overtake_the_facts_that_wait(
+    autojump_clock: MockClock, transport: str
+) -> None:
+    async with running() as both, both.connected(transport) as client:
+        session_id = await both.rig.one_file(10)
+        await joined(client, session_id)
+        client.stall()
+        await settle()
+        await many_facts(both.rig, session_id, 1000)
+        number = client.say_nowait(
+            "upload-progress", {"sessionId": session_id, "fileId": "f1", "requestUpdate": True}
+        )
+        await settle()
+        client.reading.set()
+        await client.until(lambda: len(facts_of(client)) == 1000)
+        sequences = [payload["seq"] for _, payload in client.events()]
+        assert sequences == sorted(sequences), "who breaks off here comes back with one of them"
+        assert client.acks[number]["progress"]["seq"] < 1000
+
+
 async def test_a_clients_own_progress_is_kept_and_told_nobody(autojump_clock: MockClock) -> None:
     async with running() as both, both.connected() as client:
         session_id = await both.rig.one_file(10)
@@ -273,3 +294,23 @@ async def test_trouble_with_the_store_is_answered_and_the_connection_lives(autoj
         assert "fire" not in error["message"]
         both.rig.store.fault = None
         assert (await client.ask("upload-pause", {"sessionId": session_id}))["ok"] is True
+
+
+async def test_foreseen_trouble_is_told_as_on_the_other_wires_and_fills_no_log(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running() as both, both.connected() as client:
+        session_id = await both.rig.one_file(10)
+
+        async def fail(session_id: str) -> int | None:
+            await trio.lowlevel.checkpoint()
+            raise StoreFull("disk on fire")
+
+        both.rig.store.oldest_fact = fail  # type: ignore[method-assign]  # the disk, not our code
+        since = {"epoch": both.rig.store.epoch, "seq": 0}
+        error = (await client.ask("join-session", {"sessionId": session_id, "since": since}))["error"]
+        assert error["code"] == "INSUFFICIENT_STORAGE"
+        assert "fire" not in error["message"]
+    logged = capsys.readouterr().out
+    assert "store-trouble" in logged
+    assert "request-failed" not in logged
