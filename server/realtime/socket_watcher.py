@@ -37,8 +37,13 @@ class SocketWatcher:
         Raises: InvalidSession, SessionNotFound, InsufficientPermissions, ServerBusy.
         """
         reference = check_session_reference(reference)
-        if reference in self._watches:
-            return await self._gateway.snapshot(ANYBODY, reference), True
+        if (known := self._watches.get(reference)) is not None:
+            watch, _ = known
+            if not watch.session.gone:
+                return await self._gateway.snapshot(ANYBODY, reference), True
+            # It has left memory, and its client does not know that yet: go on where that watch stands.
+            since = Since(self._gateway.epoch, watch.cursor)
+            self.leave(reference)
         if len(self._watches) >= MAX_SESSIONS:
             raise ServerBusy(f"at most {MAX_SESSIONS} sessions per connection; leave one, or connect again")
         joined = await self._gateway.join(ANYBODY, reference, self.socket.client.session.wakeup, since=since)

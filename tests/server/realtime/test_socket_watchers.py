@@ -224,6 +224,28 @@ async def test_a_watch_key_shows_all_but_the_session_id(autojump_clock: MockCloc
         assert {payload["sessionId"] for _, payload in writer.events()} == {session_id}
 
 
+@transports
+async def test_who_joins_again_before_hearing_that_the_session_left_memory_watches_it(
+    autojump_clock: MockClock, transport: str
+) -> None:
+    async with running() as both, both.connected(transport) as client:
+        session_id = await both.rig.one_file(4)
+        await joined(client, session_id)
+        client.stall()
+        await settle()
+        await many_facts(both.rig, session_id, 1000)  # more than is written without it
+        both.rig.gateway._registry.drop(both.rig.live(session_id))
+        number = client.say_nowait("join-session", session_id)
+        await settle()
+        client.reading.set()
+        await client.until(lambda: number in client.acks)
+        assert client.acks[number]["recovered"] is True
+        await both.rig.command("upload-cancel", session_id)
+        assert (await client.next("upload-cancelled"))["seq"] == 1001
+        assert [payload["seq"] for _, payload in facts_of(client)][:1001] == list(range(1, 1002))
+        assert both.watches == 1
+
+
 # Many
 
 
