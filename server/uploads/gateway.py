@@ -357,9 +357,11 @@ class Gateway:
     ) -> Joined:
         """As `watch`, for endpoints whose watches come and go; every one must be left with `leave`."""
         session, role = await self._registry.resolve(actor, reference)
+        oldest = await self._store.oldest_fact(session.session_id) if since else None
+        while session.gone:  # it left memory while we asked: nobody was watching it yet
+            session, role = await self._registry.resolve(actor, reference)
         if file_id is not None:
             find_listed(session, file_id)
-        oldest = await self._store.oldest_fact(session.session_id) if since else None
         recovered = since is not None and self._is_recoverable(since, session.ring.seq, oldest)
         cursor = since.seq if since is not None and recovered else session.ring.seq
         watch = Watch(session, self._store, wakeup, role=role, cursor=cursor, file_id=file_id)

@@ -11,7 +11,7 @@ from penstock.protocol.commands import Since
 from penstock.protocol.events import Event, UploadProgress
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.ring import Entry, Ring
-from penstock.server.uploads.watch import SlowConsumer
+from penstock.server.uploads.watch import SlowConsumer, Wakeup
 from tests.server.uploads.rig import FedBody, Rig, Watcher, make_rig, whole_body
 
 
@@ -199,3 +199,24 @@ async def test_a_poller_sees_the_file_that_moves(autojump_clock: MockClock) -> N
     event, after = await rig.gateway.progress(ANYBODY, session_id)
     assert (event.file_id, event.overall_status) == (None, "completed")
     assert before != after
+
+
+async def test_a_session_that_leaves_memory_while_somebody_comes_back_is_loaded_anew(
+    autojump_clock: MockClock,
+) -> None:
+    rig = await make_rig()
+    session_id = await rig.one_file(4)
+    await rig.command("upload-pause", session_id)
+    oldest_fact = rig.store.oldest_fact
+
+    async def slowly(session_id: str) -> int | None:
+        found = await oldest_fact(session_id)
+        rig.gateway._registry.drop(rig.live(session_id))
+        return found
+
+    rig.store.oldest_fact = slowly  # type: ignore[method-assign]  # the janitor comes at the wrong moment
+    since = Since(rig.store.epoch, 0)
+    async with rig.gateway.watch(ANYBODY, session_id, Wakeup(), since=since) as joined:
+        await rig.command("upload-resume", session_id)
+        told = [await joined.watch.pull() for _ in range(2)]
+    assert [entry and entry.seq for entry in told] == [1, 2]
