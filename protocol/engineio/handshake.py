@@ -28,11 +28,16 @@ class Refusal(Enum):
     BAD_REQUEST = (3, "Bad request", 400)
     FORBIDDEN = (4, "Forbidden", 403)
     UNSUPPORTED_VERSION = (5, "Unsupported protocol version", 400)
-    BUSY = (3, "Too many sessions; come back in a moment", 503)  # ours: the protocol knows no limit
+    BUSY = (3, "No new sessions now; come back in a moment", 503)  # ours: the protocol knows no limit
 
     @property
     def status(self) -> int:
         return self.value[2]
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Beside those of its body."""
+        return [(b"retry-after", b"5")] if self is Refusal.BUSY else []
 
     @property
     def body(self) -> bytes:

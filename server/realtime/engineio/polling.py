@@ -180,7 +180,7 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 async def _refuse(send: Send, refusal: Refusal) -> None:
-    await _answer(send, refusal.status, b"application/json", refusal.body)
+    await _answer(send, refusal.status, b"application/json", refusal.body, refusal.headers)
 
 
 async def _answer(send: Send, status: int, kind: bytes, body: bytes, more: Headers | None = None) -> None:

@@ -107,6 +107,7 @@ async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
         return
     headers = [
+        *refusal.headers,
         (b"content-type", b"application/json"),
         (b"content-length", str(len(refusal.body)).encode("ascii")),
     ]

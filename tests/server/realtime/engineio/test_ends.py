@@ -20,6 +20,12 @@ from tests.server.realtime.engineio.driver import Driver, driving
 from tests.server.realtime.engineio.rig import ECHO, SETTINGS, Made, Running, Silent, engine
 
 GOING_AWAY = 1001
+UPGRADE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]
 
 
 async def told(server: Running, made: Made, index: int = 0) -> str | None:
@@ -262,7 +268,10 @@ async def test_a_server_that_is_full() -> None:
         client = server.client()
         session = await client.polling()
         answer = await client.get()
-        assert answer.status == 503
+        assert (answer.status, answer["retry-after"]) == (503, "5")
+        async with client.target.exchange("GET", client.address("websocket"), UPGRADE) as handshake:
+            refused = await handshake.answer()
+        assert (refused.status, refused["retry-after"]) == (503, "5")
         await ends(session, "1")
         await server.until_idle()
         assert (await client.get()).status == 200
@@ -285,10 +294,4 @@ async def test_a_handshake_whose_client_has_gone_leaves_no_session() -> None:
 
 async def _shake_and_run(client: Engine) -> None:
     async with await client.target.connect() as stream:
-        upgrade = [
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ]
-        await stream.send_all(client.target.head("GET", client.address("websocket"), upgrade))
+        await stream.send_all(client.target.head("GET", client.address("websocket"), UPGRADE))
