@@ -23,7 +23,7 @@ SETTINGS = {
     "h2c": None,
     "ended-retention-s": 10,
     "finished-retention-s": 10,
-    "retention-s": 45,
+    "retention-s": 75,  # the first parts of a parallel upload wait for the slowest
     "idempotency-s": 20,
     "janitor-every-s": 0.5,
     "session-timeout-s": 20,
