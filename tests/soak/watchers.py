@@ -69,7 +69,7 @@ async def _connection(world: World, reference: str, story: Story, stay_s: float)
             world.ledger.problem(f"watcher of {reference}", f"no answer for {PATIENCE_S:.0f} s")
         if (
             closed is not None and closed[0] != CloseCode.SESSION_TIMEOUT
-        ):  # its client stalled: one comes back
+        ):  # its client stalls
             world.ledger.problem(f"watcher of {reference}", f"its connection was closed: {closed}")
 
 

@@ -176,10 +176,10 @@ async def test_one_that_fails_to_refuse_lets_the_connection_go_on(
 
 
 async def test_a_server_may_stop_while_clients_come(autojump_clock: MockClock) -> None:
-    server = socket_server([Greeting()], settings_with())
     async with trio.open_nursery() as nursery:
-        await nursery.start(server.run)
         for number in range(40):
+            server = socket_server([Greeting()], settings_with())  # one that has stopped takes nobody in
+            await nursery.start(server.run)
             client = Client(server, TRANSPORTS[number % 2], {}, [])
             nursery.start_soon(client.run)
             while not server.statistics()["sessions"]:
