@@ -67,9 +67,7 @@ async def _connection(world: World, reference: str, story: Story, stay_s: float)
     if world.excuses.between(began, time.time()) is None:
         if patience.cancelled_caught:
             world.ledger.problem(f"watcher of {reference}", f"no answer for {PATIENCE_S:.0f} s")
-        if (
-            closed is not None and closed[0] != CloseCode.SESSION_TIMEOUT
-        ):  # its client stalls
+        if closed is not None and closed[0] != CloseCode.SESSION_TIMEOUT:  # its client stalls
             world.ledger.problem(f"watcher of {reference}", f"its connection was closed: {closed}")
 
 
