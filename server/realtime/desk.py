@@ -25,7 +25,7 @@ from penstock.server.realtime.subscriptions import Subscription, Subscriptions
 from penstock.server.uploads import trouble
 from penstock.server.uploads.actor import Actor
 from penstock.server.uploads.gateway import Gateway
-from penstock.server.uploads.watch import Wakeup
+from penstock.server.uploads.watch import Wakeup, told_seq
 
 log = structlog.get_logger()
 
@@ -129,9 +129,13 @@ class Desk:
 
     async def _command(self, command: Command, message_id: str | None) -> None:
         answer = await self._run_once(command, message_id)
+        if not isinstance(command, UploadProgressCommand) or not command.request_update:
+            await self._outbox.ack(message_id, **answer)
+            return
+        progress = answer["progress"]
+        progress["seq"] = told_seq(self._subscriptions.watches, progress["sessionId"], progress["seq"])
         await self._outbox.ack(message_id, **answer)
-        if isinstance(command, UploadProgressCommand) and command.request_update:
-            await self._push_progress(command, answer)
+        await self._push_progress(answer)
 
     async def _run_once(self, command: Command, message_id: str | None) -> dict[str, Any]:
         """The command's answer; the first one, if this client has sent it before (on whatever connection)."""
@@ -144,7 +148,7 @@ class Desk:
             self._repeats.keep(asker, message_id, command, answer, self._gateway.clock.now())
         return answer
 
-    async def _push_progress(self, command: UploadProgressCommand, answer: dict[str, Any]) -> None:
+    async def _push_progress(self, answer: dict[str, Any]) -> None:
         """What was asked for as its asker gets it by itself at other times: one more `data` push."""
         event = msgspec.convert(answer["progress"], UploadProgress)
         encoder = PushEncoder(Topic(event.session_id), self._language)

@@ -60,11 +60,9 @@ class SocketWatcher:
         if known is not None:
             self._gateway.leave(known[0])
 
-    def told_seq(self, session_id: str, seq: int) -> int:
-        """`seq`, or less where the client has not been told of so many facts yet: it may come back with it as
-        `since`, and would miss those that still wait for it."""
-        watches = (watch for watch, _ in self._watches.values() if watch.session.session_id == session_id)
-        return min((watch.cursor for watch in watches), default=seq)
+    @property
+    def watches(self) -> list[Watch]:
+        return [watch for watch, _ in self._watches.values()]
 
     def close(self) -> None:
         """Its client has left."""

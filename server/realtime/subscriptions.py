@@ -56,6 +56,10 @@ class Subscriptions:
     def live(self) -> list[Subscription]:
         return [subscription for subscription in self._by_topic.values() if subscription.is_live()]
 
+    @property
+    def watches(self) -> list[Watch]:
+        return [subscription.watch for subscription in self._by_topic.values()]
+
     def check_room(self) -> None:
         """Raises: ServerBusy."""
         if len(self._by_topic) >= MAX_TOPICS:

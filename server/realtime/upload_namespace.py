@@ -33,6 +33,7 @@ from penstock.server.settings import Settings
 from penstock.server.uploads import trouble
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.gateway import Gateway
+from penstock.server.uploads.watch import told_seq
 
 MAX_INVALID = 10  # in a row
 CONNECTED = ConnectionStatus(status="connected")
@@ -113,7 +114,7 @@ class UploadNamespace(Namespace):
         answer = await self._gateway.command(ANYBODY, command)
         if isinstance(command, UploadProgressCommand) and command.request_update:
             progress = answer["progress"]
-            progress["seq"] = watcher.told_seq(progress["sessionId"], progress["seq"])
+            progress["seq"] = told_seq(watcher.watches, progress["sessionId"], progress["seq"])
         return answer
 
     def _tell(self, watcher: SocketWatcher, command: Command, answer: Answer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import trio
@@ -138,6 +139,15 @@ class Watch:
         self._replay = deque(Entry.stored(seq, packed) for seq, packed in rows)
         if not self._replay or self._replay[0].seq != self._cursor + 1:
             raise SlowConsumer(f"fact {self._cursor + 1} is no longer kept")
+
+
+def told_seq(watches: Iterable[Watch], session_id: str, seq: int) -> int:
+    """`seq`, or less where one of its watches has not been told of so many facts yet.
+
+    Its client may come back with that number as `since`, and would miss the facts that still wait for it.
+    """
+    cursors = (watch.cursor for watch in watches if watch.session.session_id == session_id)
+    return min(cursors, default=seq)
 
 
 def concerns(entry: Entry, file_id: str) -> bool:

@@ -588,6 +588,27 @@ async def test_requested_progress_goes_to_the_asker_alone(autojump_clock: MockCl
     assert push["data"]["payload"] == ack["progress"]
 
 
+async def test_requested_progress_does_not_overtake_the_facts_that_wait(autojump_clock: MockClock) -> None:
+    """Who breaks off comes back with the greatest sequence it has seen."""
+    rig, endpoint = await make()
+    session_id = await rig.one_file(10)
+    async with connected(endpoint, handle=Handle()) as slow:
+        await subscribed(slow, f"session:{session_id}")
+        await settle()
+        slow.reading = trio.Event()
+        for _ in range(10):
+            await rig.command("upload-pause", session_id)
+            await rig.command("upload-resume", session_id)
+        asked = {"sessionId": session_id, "fileId": "f1", "requestUpdate": True}
+        slow.say_nowait("upload-progress", asked)
+        await settle()
+        slow.reading.set()
+        push = await slow.next("data")
+        assert push["sequence"] == push["data"]["payload"]["seq"]
+        facts = [event["sequence"] for event in slow.events() if event is not push]
+        assert push["sequence"] <= max(facts, default=0) < 20
+
+
 async def test_a_repeated_command_is_answered_again_and_not_run_again(autojump_clock: MockClock) -> None:
     rig, endpoint = await make()
     session_id = await rig.one_file(10)
