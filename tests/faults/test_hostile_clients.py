@@ -197,7 +197,7 @@ async def an_upgrade_and_a_stray_byte(api: Api) -> None:
 async def an_upgrade_that_is_none(api: Api) -> None:
     head = UPGRADE.format(path=PATH, host=api.host)
     for old, new in (
-        ("13", "12"),
+        ("Version: 13", "Version: 12"),  # not "13" alone: the port may have that
         ("AAAAAAAAAAAAAAAAAAAAAA==", "short"),
         (PATH, "/nowhere"),
         ("GET", "POST"),
