@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypedDict
 
-import structlog
 import trio
 
 from penstock.protocol.engineio.handshake import Query, Refusal, Refused, Transport, open_frame
@@ -25,8 +24,6 @@ from penstock.server.realtime.engineio.session import (
 )
 
 SID_BYTES = 15  # as the Node server: 120 random bits
-
-log = structlog.get_logger()
 
 
 class EngineStatistics(TypedDict):
