@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import trio
 
 from penstock.protocol.errors import InvalidMessage
-from penstock.server.edge.answers import encoded_problem
+from penstock.server.edge.answers import encoded_problem, refuse_websocket
 from penstock.server.edge.asgi import ASGIApp, Receive, Scope, Send
 from penstock.server.realtime.engineio.server import EngineServer
 
-POLICY_VIOLATION = 1008  # before the handshake is accepted any code means 403; this one says so best
 DRAIN_BATCH = 100  # clients that are sent away at once, and come back at once
 DRAIN_PAUSE_S = 0.05
 
@@ -69,13 +68,9 @@ class App:
 
 async def no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()  # websocket.connect
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-        return
     text = b"there is no WebSocket at this address"
     headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(text)).encode("ascii"))]
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": text})
+    await refuse_websocket(scope, send, 404, headers, text)
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

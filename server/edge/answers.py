@@ -1,4 +1,4 @@
-"""The answers the edge gives by itself: problem+json, and the header lines every answer carries."""
+"""The answers the edge gives by itself: problem+json, refused WebSockets, and the lines of every answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from penstock.protocol.errors import (
     UnsupportedProtocol,
     problem,
 )
-from penstock.server.edge.asgi import Headers
+from penstock.server.edge.asgi import Headers, Scope, Send
 
+_POLICY_VIOLATION = 1008  # before the handshake is accepted any code means 403; this one says so best
 _ERRORS: dict[int, type[GatewayError]] = {
     400: InvalidMessage,
     408: ConnectionTimeout,
@@ -62,6 +63,15 @@ def encoded_problem(error: GatewayError, status: int | None = None) -> tuple[Hea
         (b"x-content-type-options", b"nosniff"),
     ]
     return headers, body
+
+
+async def refuse_websocket(scope: Scope, send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Answer a WebSocket's handshake with this, or with a 403 without words where a server can do no more."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+        return
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 def leaves(error: BaseException) -> list[BaseException]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from penstock.protocol.errors import GatewayError, InsufficientPermissions
-from penstock.server.edge.answers import encoded_problem
+from penstock.server.edge.answers import encoded_problem, refuse_websocket
 from penstock.server.edge.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from penstock.server.settings import Settings
 
@@ -149,15 +149,11 @@ async def _refuse(scope: Scope, send: Send, why: str, headers: Headers) -> None:
     error: GatewayError = InsufficientPermissions(why)
     lines, body = encoded_problem(error)
     lines += [line for line in headers if line[0] != b"x-content-type-options"]
-    if scope["type"] == "http":
-        kind = "http.response"
-    elif "websocket.http.response" in scope.get("extensions", {}):
-        kind = "websocket.http.response"
-    else:
-        await send({"type": "websocket.close", "code": 1008})  # before accept: 403 without words
+    if scope["type"] == "websocket":
+        await refuse_websocket(scope, send, error.wire.http, lines, body)
         return
-    await send({"type": f"{kind}.start", "status": error.wire.http, "headers": lines})
-    await send({"type": f"{kind}.body", "body": body})
+    await send({"type": "http.response.start", "status": error.wire.http, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
@@ -10,7 +11,7 @@ from penstock.protocol.decoding import convert
 from penstock.protocol.envelope import Connect
 from penstock.protocol.errors import GatewayError, InvalidMessage
 from penstock.protocol.messages import choose_language
-from penstock.server.edge.asgi import Scope
+from penstock.server.edge.asgi import Headers, Scope
 
 SUBPROTOCOL = "penstock"
 MAX_PARAMETERS = 20
@@ -36,13 +37,18 @@ def read_hello(scope: Scope) -> Hello:
         client_id = convert(fields, Connect, "query").client_id
     except GatewayError as error:
         refusal = refusal or error
-    accepted = next((value for name, value in scope["headers"] if name == b"accept-language"), b"")
     return Hello(
         client_id=client_id or f"c_{secrets.token_hex(8)}",
-        language=choose_language(query.get("lang") or accepted.decode("latin-1")),
+        language=asked_language(query, scope["headers"]),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in scope.get("subprotocols", ()) else None,
         refusal=refusal,
     )
+
+
+def asked_language(query: Mapping[str, str], headers: Headers) -> str:
+    """From `lang`, else from `Accept-Language`."""
+    accepted = next((value for name, value in headers if name == b"accept-language"), b"")
+    return choose_language(query.get("lang") or accepted.decode("latin-1"))
 
 
 def _query(scope: Scope) -> tuple[dict[str, str], GatewayError | None]:

@@ -24,8 +24,9 @@ from penstock.protocol.errors import (
     ServerError,
 )
 from penstock.protocol.events import ConnectionStatus, UploadProgress
-from penstock.protocol.messages import as_seen, choose_language
+from penstock.protocol.messages import as_seen
 from penstock.protocol.socket_events import error_event, refused
+from penstock.server.realtime.hello import asked_language
 from penstock.server.realtime.socket_watcher import SocketWatcher
 from penstock.server.realtime.socketio.namespace import Namespace, Said
 from penstock.server.realtime.socketio.socket import Socket
@@ -59,9 +60,7 @@ class UploadNamespace(Namespace):
     async def connected(self, socket: Socket) -> None:
         """Say hello, and join the session named in the address, if there is one."""
         query = socket.opening.query.values
-        headers = socket.opening.headers
-        accepted = next((value for name, value in headers if name == b"accept-language"), b"")
-        language = choose_language(query.get("lang") or accepted.decode("latin-1"))
+        language = asked_language(query, socket.opening.headers)
         watcher = socket.data = SocketWatcher(self._gateway, socket, language)
         socket.source = watcher.pull
         socket.emit(CONNECTED.NAME, msgspec.to_builtins(CONNECTED))

@@ -9,6 +9,7 @@ import trio
 from penstock.protocol.engineio.handshake import Query, Refusal, Refused, Transport, read_query
 from penstock.protocol.engineio.packets import EngineError, Frame, Packet, PacketType, decode
 from penstock.protocol.engineio.session import CloseReason
+from penstock.server.edge.answers import refuse_websocket
 from penstock.server.edge.asgi import Message, Receive, Scope, Send
 from penstock.server.realtime.engineio.session import EngineSession
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _PROBE = Packet(PacketType.PING, "probe")
 _PROBED = {"type": "websocket.send", "text": PacketType.PONG + "probe"}
-_POLICY_VIOLATION = 1008  # before the handshake is accepted any code means 403
 
 
 async def serve(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,13 +103,9 @@ def _frame(message: Message) -> Frame | None:
 
 
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
-        return
     headers = [
         *refusal.headers,
         (b"content-type", b"application/json"),
         (b"content-length", str(len(refusal.body)).encode("ascii")),
     ]
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": refusal.body})
+    await refuse_websocket(scope, send, refusal.status, headers, refusal.body)
