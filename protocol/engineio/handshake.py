@@ -26,7 +26,6 @@ class Refusal(Enum):
     UNKNOWN_SID = (1, "Session ID unknown", 400)
     BAD_METHOD = (2, "Bad handshake method", 400)
     BAD_REQUEST = (3, "Bad request", 400)
-    FORBIDDEN = (4, "Forbidden", 403)
     UNSUPPORTED_VERSION = (5, "Unsupported protocol version", 400)
     BUSY = (3, "No new sessions now; come back in a moment", 503)  # ours: the protocol knows no limit
 
@@ -91,8 +90,8 @@ def read_query(query_string: bytes) -> Query:
 class Timing(NamedTuple):
     """Of the heartbeat."""
 
-    ping_interval_s: float = 25.0
-    ping_timeout_s: float = 20.0
+    ping_interval_s: float
+    ping_timeout_s: float
 
 
 def open_frame(sid: str, transport: Transport, timing: Timing, max_payload_bytes: int) -> str:

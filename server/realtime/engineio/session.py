@@ -35,8 +35,8 @@ class Limits(NamedTuple):
     timing: Timing
     max_message_bytes: int  # that a peer may send, and a poll's answer aims at
     max_buffered_bytes: int  # that may wait for a peer; it is cut beyond
-    upgrade_timeout_s: float = 10.0
-    linger_s: float = 2.0  # for what is under way when it ends
+    upgrade_timeout_s: float
+    linger_s: float  # for what is under way when it ends
 
 
 class Opening(NamedTuple):

@@ -20,6 +20,13 @@ from tests.server.realtime.engineio.driver import Driver, driving
 from tests.server.realtime.engineio.rig import ECHO, SETTINGS, Made, Running, Silent, engine
 
 GOING_AWAY = 1001
+LIMITS = Limits(
+    Timing(ping_interval_s=25.0, ping_timeout_s=20.0),
+    max_message_bytes=1000,
+    max_buffered_bytes=1000,
+    upgrade_timeout_s=10.0,
+    linger_s=2.0,
+)
 UPGRADE = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
@@ -170,7 +177,7 @@ async def test_what_is_under_way_is_finished_also_if_a_write_finds_the_peer_gone
     autojump_clock: MockClock,
 ) -> None:
     made = Made(Slow)
-    async with driving(made, Limits(Timing(), 1000, 1000)) as driver, driver.websocket() as socket:
+    async with driving(made, LIMITS) as driver, driver.websocket() as socket:
         await socket.next()
         socket.is_broken = True
         made[0].say("to nobody")
@@ -211,7 +218,7 @@ async def test_a_server_that_drains_takes_nobody_in() -> None:
 
 
 async def test_a_server_that_has_ended_takes_nobody_in(autojump_clock: MockClock) -> None:
-    async with driving(Made(), Limits(Timing(), 1000, 1000)) as driver:
+    async with driving(Made(), LIMITS) as driver:
         await driver.polling()
     assert (await driver.ask("GET", "EIO=4&transport=polling")).status == 503
 

@@ -21,6 +21,7 @@ LIMITS = Limits(
     max_message_bytes=1000,
     max_buffered_bytes=1000,
     upgrade_timeout_s=UPGRADE_S,
+    linger_s=2.0,
 )
 
 
