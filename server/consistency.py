@@ -12,12 +12,11 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from penstock.server.settings import KIB, Settings
+from penstock.server.settings import Settings
 
 CATEGORY = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 FORMAT = re.compile(r"[a-z0-9][a-z0-9+_-]*|[a-z]+/([a-z0-9.+_-]+|\*)")
 HOST = re.compile(r"[^\s/@,]+")
-MIN_UNSENT_BYTES = 64 * KIB
 
 Problem = tuple[str, str]
 
@@ -119,15 +118,6 @@ def _progress(settings: Settings) -> Iterator[Problem]:
         yield "progress_at_least_s", f"must not be below progress_interval_s ({settings.progress_interval_s})"
 
 
-def _unsent(settings: Settings) -> Iterator[Problem]:
-    if settings.max_unsent_bytes < MIN_UNSENT_BYTES:
-        yield (
-            "max_unsent_bytes",
-            f"must be at least {MIN_UNSENT_BYTES}: the answer to one join-session may be nearly as long, and"
-            " its client would be cut for it",
-        )
-
-
 def _no_doubles(settings: Settings) -> Iterator[Problem]:
     for name in ("categories", "allowed_formats", "allowed_hosts", "allowed_origins", "trusted_proxies"):
         for item, times in Counter(getattr(settings, name)).items():
@@ -161,6 +151,5 @@ CHECKS: tuple[Callable[[Settings], Iterator[Problem]], ...] = (
     _proxies,
     _public_url,
     _progress,
-    _unsent,
     _no_doubles,
 )

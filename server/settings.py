@@ -22,6 +22,8 @@ Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
 PositiveBytes = Annotated[int, Meta(ge=1)]
 PoolBytes = Annotated[int, Meta(ge=64 * KIB)]  # the smallest buffer an append is ever given
+# The answer to one join-session may be nearly as long: with less, its client would be cut for it.
+UnsentBytes = Annotated[int, Meta(ge=64 * KIB)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
@@ -171,7 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     progress_min_percent: Annotated[Percent, _about("smallest step between two progress events")] = 1.0
     progress_at_least_s: Annotated[Seconds, _about("... but one after this long in any case")] = 5.0
     max_unsent_bytes: Annotated[
-        PositiveBytes, _about("answers and events that wait for a Socket.IO client; beyond, it is cut")
+        UnsentBytes, _about("answers and events that wait for a Socket.IO client; beyond, it is cut")
     ] = MIB
     ring_facts: Annotated[Count, _about("events per session kept in memory for replay")] = 1024
     ring_bytes: Annotated[PositiveBytes, _about("... and their size")] = MIB
