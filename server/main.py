@@ -97,10 +97,11 @@ async def _serve(
         _announce(urls, about)
         await stop.wait()
         with trio.move_on_after(settings.drain_timeout_s * PEERS_SHARE) as draining:
-            edge.stop_accepting()
+            # Still accepting: what a polling client asks for next is how it learns that it is sent away.
             async with trio.open_nursery() as both:  # a slow disk must not keep Socket.IO clients uninformed
                 both.start_soon(app.drain)
                 both.start_soon(drain)
+            edge.stop_accepting()
             await edge.close_connections()
         if draining.cancelled_caught:
             logger.warning("drain-timeout", connections=edge.statistics()["connections"])

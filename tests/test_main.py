@@ -100,6 +100,28 @@ async def test_a_disk_that_hangs_keeps_nobody_from_being_told() -> None:
         assert (await driver.get(sid)).body == "4goodbye"
 
 
+def asked(server: Server, method: str, target: str, body: str = "") -> bytes:
+    """The answer to a request with a connection of its own."""
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    with connected(server) as client, client.makefile("rb") as answer:
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        return answer.read()
+
+
+def test_who_was_between_two_polls_is_told_as_well(tmp_path: Path) -> None:
+    """Browsers and Node poll anew each time, some on a new connection."""
+    with serving(cwd=tmp_path) as server:
+        polling = "/socket.io/?EIO=4&transport=polling"
+        sid = asked(server, "GET", polling).partition(b'"sid":"')[2].partition(b'"')[0].decode()
+        asked(server, "POST", f"{polling}&sid={sid}", "40")
+        assert b'"connected"' in asked(server, "GET", f"{polling}&sid={sid}")
+        server.process.send_signal(signal.SIGTERM)
+        while b"draining" not in asked(server, "GET", "/readyz"):
+            pass
+        assert b'"reconnecting"' in asked(server, "GET", f"{polling}&sid={sid}")
+        assert server.process.wait(PATIENCE_S) == Exit.OK
+
+
 def test_a_data_directory_serves_one_process(tmp_path: Path) -> None:
     with serving(cwd=tmp_path) as server:
         second = subprocess.run(

@@ -60,6 +60,8 @@ class EngineServer:
         self._sessions: dict[str, EngineSession] = {}
         self._nursery: trio.Nursery | None = None  # while it runs
         self._draining = False
+        self._serving = 0  # requests and WebSockets
+        self._one_ended = trio.lowlevel.ParkingLot()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; then every session ends as well."""
@@ -72,15 +74,22 @@ class EngineServer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or one WebSocket."""
-        if scope["type"] == "websocket":
-            await websocket.serve(self, scope, receive, send)
-        else:
-            await polling.serve(self, scope, receive, send)
+        self._serving += 1
+        try:
+            if scope["type"] == "websocket":
+                await websocket.serve(self, scope, receive, send)
+            else:
+                await polling.serve(self, scope, receive, send)
+        finally:
+            self._serving -= 1
+            self._one_ended.unpark_all()
 
     async def drain(self, *, batch: int, pause_s: float) -> None:
         """End all sessions, so many at a time: their clients come back at once, and not all together.
 
         From now on there are no new ones: on a connection that is still open they would come back to us.
+        Polling clients are between two requests now and then, so theirs must still be let in; whoever has
+        not heard the last words within `linger_s` does not get them.
         """
         self._draining = True
         open_ones = list(self._sessions.values())
@@ -88,6 +97,9 @@ class EngineServer:
             for session in open_ones[start : start + batch]:
                 session.send_away()
             await trio.sleep(pause_s)
+        with trio.move_on_after(self.limits.linger_s):
+            while self._sessions or self._serving:
+                await self._one_ended.park()
 
     def statistics(self) -> EngineStatistics:
         on_websockets = [s for s in self._sessions.values() if s.core.transport is Transport.WEBSOCKET]
@@ -142,3 +154,4 @@ class EngineServer:
                 del self._per_address[host]
             assert session.core.closed is not None
             self.ended[session.core.closed.value] += 1
+            self._one_ended.unpark_all()
