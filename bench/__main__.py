@@ -2,86 +2,74 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from bench.contestants import CONTESTANTS, Contestant
+from bench import registry
+from bench.contestants import Contestant
 from bench.machine import this_machine
-from bench.measure import measure
+from bench.measure import measure, taking_part
 from bench.npm import NotHere
 from bench.place import run_directory
+from bench.registry import Misread
 from bench.report import Run, markdown, write
-from bench.workloads import many_uploads, one_upload, small_files
+from bench.workload import Workload
 
 RESULTS = Path(__file__).resolve().parent / "results"
-WORKLOADS = ("one", "many", "small")
-UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+ROUNDS = 3
 
 HELP = """\b
 Examples:
-  python -P -m bench                              everything, five rounds: a few minutes
-  python -P -m bench one --one-size 1GiB          one workload, bigger
-  python -P -m bench small -c penstock -c express two contestants only
-  python -P -m bench --rounds 1 --one-size 8MiB --many-size 1MiB --small-count 100
-                                                  does it run at all?
+  python -P -m bench                                   everything at short sizes
+  python -P -m bench one:size=1GiB                     one workload, bigger
+  python -P -m bench many:uploads=8 many:uploads=256   one workload twice
+  python -P -m bench uploads --full --rounds 5         a group, at the sizes the bars speak of
+  python -P -m bench one -c penstock -c tus-node       two contestants only
+  python -P -m bench one --url mine=tus:http://10.0.0.7:1080/files/
+                                                       a server that runs already, beside ours
+  python -P -m bench one:size=1MiB --rounds 1          does it run at all?
+
+\b
+Groups: uploads, live, growth (what grows with the work, plotted). --list tells every workload, its
+parameters and its contestants. Sizes are bytes, or have a unit: 4KiB, 16MiB, 1GiB; several numbers
+have a / between them.
 
 \b
 Contestants, in the order of a round:
-  floor            a bare socket loop in Python: what this machine can do
-  penstock         ours, --fsync never: the same promise as the two next to it
-  express          express with multer (forms) or a stream into a file (PUT)
-  floor-synced     the floor with one fdatasync a file
-  penstock-synced  ours as it comes, --fsync append: every announced byte is on the disk
+  floor              a bare socket loop in Python: what this machine can do
+  penstock           ours, --fsync never: the same promise as everybody who syncs nothing
+  tus-node           @tus/server with its file store
+  tuspyserver        the tus server for FastAPI, on uvicorn
+  express            express with multer (forms) or a stream into a file (PUT)
+  floor-synced       the floor with one fdatasync a file
+  penstock-synced    ours as it comes, --fsync append: every announced byte is on the disk
+  penstock-complete  ours, --fsync complete: finished files are
+  penstock-h2c       ours, with HTTP/2
+  …                  and those of live workloads
 
-Each server is started here, on 127.0.0.1 and a free port, and stopped at the end. The first upload to each is
-compared byte for byte (SHA-256) and not counted. Exit code 1 if a contestant failed."""
-
-
-class Size(click.ParamType[int]):
-    """Bytes, or a number with KiB, MiB or GiB."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"([1-9][0-9]*) ?(|KiB|MiB|GiB)", str(value))
-        if match is None:
-            self.fail(f"{value!r} is not a size; write 4096, 4KiB, 16MiB or 1GiB", param, ctx)
-        return int(match[1]) * UNITS[match[2]]
-
-
-SIZE = Size()
-AT_LEAST_ONE = click.IntRange(min=1)
+Each server is started here, on 127.0.0.1 and a free port, and stopped at the end. What it stores of the
+first upload is compared byte for byte (SHA-256), and that upload is not counted. Exit code 1 if a contestant
+failed; a bar that is missed is reported, and no failure."""
 
 
 @click.command(epilog=HELP, context_settings={"max_content_width": 100})
-@click.argument("workloads", nargs=-1, type=click.Choice(WORKLOADS))
+@click.argument("workloads", nargs=-1, metavar="[WORKLOAD[:PARAMETER=VALUE,…]]…")
 @click.option(
-    "--rounds", type=AT_LEAST_ONE, default=5, show_default=True, help="measurements of each contestant"
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="samples of each row"
 )
-@click.option("--one-size", type=SIZE, default="256MiB", show_default=True, help="one: size of the file")
-@click.option("--many-count", type=AT_LEAST_ONE, default=32, show_default=True, help="many: uploads at once")
-@click.option("--many-size", type=SIZE, default="16MiB", show_default=True, help="many: size of each")
+@click.option("--full", is_flag=True, help="full sizes: the ones the bars speak of; takes much longer")
+@click.option("-c", "--contestant", "names", multiple=True, help="only these; repeatable")
 @click.option(
-    "--small-count",
-    type=click.IntRange(min=2),
-    default=2000,
-    show_default=True,
-    help="small: files in the form",
-)
-@click.option("--small-size", type=SIZE, default="4KiB", show_default=True, help="small: size of each")
-@click.option(
-    "-c",
-    "--contestant",
-    "names",
+    "--url",
+    "urls",
     multiple=True,
-    type=click.Choice([*CONTESTANTS]),
-    help="only these; repeatable",
+    metavar="NAME=KIND:URL",
+    help="a server that runs already, KIND tus or socketio; its CPU and memory are not known. Repeatable",
 )
 @click.option(
     "--dir",
@@ -98,50 +86,70 @@ AT_LEAST_ONE = click.IntRange(min=1)
     show_default=True,
     help="where the JSON, Markdown and SVG files go",
 )
+@click.option("--list", "listing", is_flag=True, help="all workloads with their parameters, and stop")
 def main(
     workloads: tuple[str, ...],
     rounds: int,
-    one_size: int,
-    many_count: int,
-    many_size: int,
-    small_count: int,
-    small_size: int,
+    full: bool,
     names: tuple[str, ...],
+    urls: tuple[str, ...],
     place: Path,
     results: Path,
+    listing: bool,
 ) -> None:
-    """Measure uploads: one, many at once, small files. All WORKLOADS if none is named."""
-    chosen = {
-        "one": one_upload(one_size),
-        "many": many_uploads(many_count, many_size),
-        "small": small_files(small_count, small_size),
-    }
+    """Measure Penstock and its peers side by side: all WORKLOADS if none is named."""
+    if listing:
+        click.echo("\n".join(registry.listing()))
+        return
+    try:
+        wanted = registry.workloads(workloads, full=full)
+        contestants = registry.chosen(names, urls)
+    except Misread as error:
+        raise click.UsageError(str(error)) from None
+    run = _run(wanted, contestants, rounds, place)
+    click.echo(f"\n{markdown(run)}\n\nWritten: {write(run, results)} (and .json, .svg)")
+    sys.exit(any(row.failure for result in run.results for row in result.rows))
+
+
+def _run(wanted: Sequence[Workload], contestants: Sequence[Contestant], rounds: int, place: Path) -> Run:
+    absent: dict[str, str] = {}
+    wanted = list(_possible(wanted, absent))
+    names = {variant.contestant for workload in wanted for variant in taking_part(workload, contestants)}
+    present = list(_present([one for one in contestants if one.name in names], absent))
     run = Run(
         started_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         rounds=rounds,
         machine=this_machine(place),
+        versions={one.name: one.version() for one in present},
         results=[],
-        absent={},
+        absent=absent,
     )
-    contestants = list(_present(names or tuple(CONTESTANTS), run.absent))
     with run_directory(place) as directory:
-        for name in dict.fromkeys(workloads or WORKLOADS):
-            _say(chosen[name].title)
-            run.results.append(measure(chosen[name], contestants, rounds, directory / name, _say))
-    click.echo(f"\n{markdown(run)}\nWritten: {write(run, results)} (and .json, .svg)")
-    sys.exit(any(row.failure for result in run.results for row in result.rows))
+        for number, workload in enumerate(wanted):
+            _say(workload.title)
+            one = directory / f"{number}-{workload.name}"
+            run.results.append(measure(workload, present, rounds, one, _say))
+    return run
 
 
-def _present(names: tuple[str, ...], absent: dict[str, str]) -> Iterator[Contestant]:
-    for name, contestant in CONTESTANTS.items():
-        if name in names:
-            try:
-                contestant.prepare()
-            except NotHere as missing:
-                absent[name] = str(missing)
-                _say(f"NOT measured: {name}: {missing}")
-            else:
-                yield contestant
+def _possible(wanted: Sequence[Workload], absent: dict[str, str]) -> Iterator[Workload]:
+    for workload in wanted:
+        if why := workload.impossible():
+            absent[workload.title] = why
+            _say(f"NOT measured: {workload.title}: {why}")
+        else:
+            yield workload
+
+
+def _present(contestants: Sequence[Contestant], absent: dict[str, str]) -> Iterator[Contestant]:
+    for contestant in contestants:
+        try:
+            contestant.prepare()
+        except NotHere as missing:
+            absent[contestant.name] = str(missing)
+            _say(f"NOT measured: {contestant.name}: {missing}")
+        else:
+            yield contestant
 
 
 def _say(line: str) -> None:

@@ -6,18 +6,25 @@ import json
 import sys
 import sysconfig
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
-from bench import npm
+import penstock
+from bench.processes import Running, running
 
-HERE = Path(__file__).parent
-EXPRESS = HERE / "servers" / "express_multer"
+SERVERS = Path(__file__).parent / "servers"
+REQUEST_S = 30.0
+
+Kind = Literal["tus", "socketio"]  # what a server that runs already can be taken for
 
 
 class Dialect(StrEnum):
+    TUS = "tus"
     PUT = "PUT"
     FORM = "form"
 
@@ -27,81 +34,128 @@ class Contestant(ABC):
 
     name: str
     synced = False  # whether it answers only when the bytes are on the disk
-    form_target = "/upload"
+    only: tuple[str, ...] = ()  # the workloads it is there for; empty: whatever it can do
+    takes: Mapping[Dialect, str] = {}  # uploads: where, by dialect
 
     @abstractmethod
     def command(self, directory: Path) -> list[str]:
         """What starts it, with all it stores below `directory`."""
 
+    def running(self, directory: Path) -> AbstractContextManager[Running]:
+        """Its server, ready. Raises: StartFailed."""
+        return running(self.command(directory), directory)
+
     def stored(self, directory: Path) -> Iterator[Path]:
         """The finished files."""
         return (path for path in directory.glob("**/*") if path.is_file() and path.name != "log")
 
-    def put_target(self, port: int, index: int, length: int) -> str:
-        """Where the next raw body goes."""
-        return f"/upload/{index}"
+    def target(self, dialect: Dialect, server: Running, index: int, length: int) -> str:
+        """Where the bytes of the next upload go; what has to be made before them is made here."""
+        if dialect is Dialect.TUS:
+            return create_upload(server, self.takes[dialect], length)
+        return self.takes[dialect].format(index=index)
 
     def prepare(self) -> None:
         """Install what is missing. Raises: NotHere."""
         return  # ours come with the checkout
 
+    def version(self) -> str:
+        """What takes part, where the machine's description does not say it."""
+        return ""
+
 
 class Penstock(Contestant):
-    form_target = "/api/upload"
+    takes: Mapping[Dialect, str] = {Dialect.TUS: "/files/", Dialect.PUT: "", Dialect.FORM: "/api/upload"}
 
-    def __init__(self, name: str, fsync: str) -> None:
+    def __init__(self, name: str, *options: str, fsync: str = "never", only: tuple[str, ...] = ()) -> None:
         self.name = name
-        self.synced = fsync == "append"
-        self._fsync = fsync
+        self.only = only
+        self.synced = fsync != "never"
+        self._options = ("--fsync", fsync, *options)
 
     def command(self, directory: Path) -> list[str]:
         program = Path(sysconfig.get_path("scripts")) / "penstock"
-        options = {"--port": "0", "--data-dir": str(directory / "data"), "--fsync": self._fsync}
-        return [str(program), "serve", *(word for option in options.items() for word in option)]
+        return [str(program), "serve", "--port", "0", "--data-dir", str(directory / "data"), *self._options]
 
     def stored(self, directory: Path) -> Iterator[Path]:
         return super().stored(directory / "data" / "upload")
 
-    def put_target(self, port: int, index: int, length: int) -> str:
+    def target(self, dialect: Dialect, server: Running, index: int, length: int) -> str:
         """A session of its own for each file, as for uploads of different people."""
+        if dialect is not Dialect.PUT:
+            return super().target(dialect, server, index, length)
         wanted = {"files": [{"fileName": f"{index}.bin", "fileSize": length}]}
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
-        try:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/api/upload/sessions", json.dumps(wanted), headers)
-            return str(json.load(connection.getresponse())["files"][0]["uploadUrl"])
-        finally:
-            connection.close()
+        headers = {"Content-Type": "application/json"}
+        _, body = _post(server, "/api/upload/sessions", json.dumps(wanted), headers)
+        return str(json.loads(body)["files"][0]["uploadUrl"])
+
+    def version(self) -> str:
+        return penstock.__version__
 
 
 class Floor(Contestant):
+    takes: Mapping[Dialect, str] = {Dialect.PUT: "/upload/{index}", Dialect.FORM: "/upload"}
+
     def __init__(self, name: str, *, sync: bool) -> None:
         self.name = name
         self.synced = sync
 
     def command(self, directory: Path) -> list[str]:
-        program = [sys.executable, "-P", str(HERE / "servers" / "floor.py"), str(directory)]
+        program = [sys.executable, "-P", str(SERVERS / "floor.py"), str(directory)]
         return [*program, "--sync"] if self.synced else program
 
 
-class Express(Contestant):
-    name = "express"
+class Elsewhere(Contestant):
+    """A server that runs already, known by its URL. What it costs and stores nobody can see from here."""
+
+    def __init__(self, name: str, kind: Kind, url: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.path = urlsplit(url).path or "/"
+        self.url = url
+        self.takes = {Dialect.TUS: self.path} if kind == "tus" else {}
 
     def command(self, directory: Path) -> list[str]:
-        return ["node", str(EXPRESS / "server.js"), str(directory)]
+        raise NotImplementedError(f"{self.name} is not ours to start")
 
-    def prepare(self) -> None:
-        npm.install(EXPRESS)
+    def running(self, directory: Path) -> AbstractContextManager[Running]:
+        parts = urlsplit(self.url)
+        return nullcontext(Running(None, parts.port or 80, parts.hostname or "127.0.0.1"))
+
+    def stored(self, directory: Path) -> Iterator[Path]:
+        return iter(())
+
+    def version(self) -> str:
+        return self.url
 
 
-# In the order of a round. The first three promise nothing about a power cut, the last two do.
-CONTESTANTS: dict[str, Contestant] = {
-    contestant.name: contestant
-    for contestant in (
-        Floor("floor", sync=False),
-        Penstock("penstock", "never"),
-        Express(),
-        Floor("floor-synced", sync=True),
-        Penstock("penstock-synced", "append"),
-    )
-}
+def create_upload(server: Running, path: str, length: int) -> str:
+    """The path of a new tus upload."""
+    head = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": "filename YS5iaW4="}
+    location, _ = _post(server, path, "", head)
+    parts = urlsplit(location)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _post(server: Running, path: str, body: str, headers: dict[str, str]) -> tuple[str, bytes]:
+    """The answer's `Location` and its body. Raises: OSError."""
+    connection = HTTPConnection(server.host, server.port, timeout=REQUEST_S)
+    try:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+    finally:
+        connection.close()
+    if not 200 <= answer.status < 300:
+        raise ConnectionError(f"POST {path}: {answer.status} {said[:500].decode(errors='replace')}")
+    return answer.getheader("Location", ""), said
+
+
+# In the order of a round, peers (bench/peers.py) between them. Without `synced` nothing is promised about a
+# power cut.
+FLOOR = Floor("floor", sync=False)
+FLOOR_SYNCED = Floor("floor-synced", sync=True)
+PENSTOCK = Penstock("penstock")
+PENSTOCK_COMPLETE = Penstock("penstock-complete", fsync="complete", only=("fsync", "syncs"))
+PENSTOCK_SYNCED = Penstock("penstock-synced", fsync="append")
+PENSTOCK_H2C = Penstock("penstock-h2c", "--h2c", only=("http2",))

@@ -2,86 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from statistics import mean, median
 
 import msgspec
 
-from bench.contestants import Dialect
-from bench.measure import Result, Row
+from bench.measure import Result, Row, name
+from bench.workload import Metric, Ratio
 
-MB = 1_000_000
-GIB = 2**30
-MIB = 2**20
+COMBINED: dict[str, Callable[[list[float]], float]] = {"median": median, "max": max, "mean": mean}
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """One row of a table. `rate` is MB/s or files/s, a median."""
+class Figure(msgspec.Struct, frozen=True):
+    """A metric of all rounds in one value, and how far they lay apart."""
+
+    value: float
+    lowest: float
+    highest: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A row of a table. What could not be measured is not in it."""
 
     label: str
+    contestant: str
     synced: bool
-    rate: float
-    rate_lowest: float
-    rate_highest: float
-    times_floor: float | None
-    times_express: float | None
-    server_cpu: float  # s/GiB, or ms per 1000 files
-    client_share: float  # of the load generator's time on a core; near 1 it would be the bottleneck
-    peak_mib: float
+    x: float | None
+    figures: dict[str, Figure]  # by metric
+    ratios: dict[str, float]  # by column
 
 
 class Table(msgspec.Struct, frozen=True):
     title: str
-    rate_unit: str
-    cpu_unit: str
-    rows: list[Figures]
+    x_axis: str
+    metrics: tuple[Metric, ...]
+    columns: list[str]  # of ratios
+    lines: list[Line]
     failures: dict[str, str]
 
 
 def table(result: Result) -> Table:
     """All figures of one workload."""
-    counts_files = result.total_files > 1 and all(row.dialect is Dialect.FORM for row in result.rows)
-    units = ("files/s", "CPU s/1000 files") if counts_files else ("MB/s", "CPU s/GiB")
-    amount, cpu_amount = (
-        (result.total_files, result.total_files / 1000)
-        if counts_files
-        else (result.total_bytes / MB, result.total_bytes / GIB)
-    )
     measured = [row for row in result.rows if row.samples]
-    rows = [_figures(row, measured, amount, cpu_amount) for row in measured]
-    failures = {_label(row): row.failure for row in result.rows if row.failure is not None}
-    return Table(result.title, *units, rows, failures)
-
-
-def _figures(row: Row, rows: list[Row], amount: float, cpu_amount: float) -> Figures:
-    rates = [amount / sample.seconds for sample in row.samples]
-    return Figures(
-        label=_label(row),
-        synced=row.synced,
-        rate=median(rates),
-        rate_lowest=min(rates),
-        rate_highest=max(rates),
-        # The floor is what the machine can do with the same promise; it takes big files by PUT only.
-        times_floor=_ratio(row, rows, lambda other: _is_floor(other) and other.synced == row.synced),
-        times_express=_ratio(
-            row, rows, lambda other: other.contestant == "express" and other.dialect is row.dialect
-        ),
-        server_cpu=mean(sample.server_cpu_s for sample in row.samples) / cpu_amount,
-        client_share=median(sample.client_cpu_s / sample.seconds for sample in row.samples),
-        peak_mib=max(sample.peak_bytes for sample in row.samples) / MIB,
+    lines = [_line(row, measured, result) for row in measured]
+    columns = dict.fromkeys(ratio.column for ratio in result.ratios)
+    return Table(
+        title=result.title,
+        x_axis=result.x_axis,
+        metrics=result.metrics,
+        columns=[column for column in columns if any(column in line.ratios for line in lines)],
+        lines=lines,
+        failures={name(row): row.failure for row in result.rows if row.failure is not None},
     )
 
 
-def _ratio(row: Row, rows: list[Row], against: Callable[[Row], bool]) -> float | None:
-    other = next(filter(against, rows), None)
-    if other is None or other is row:
-        return None
-    return median(b.seconds / a.seconds for a, b in zip(row.samples, other.samples, strict=True))
+def find(rows: Iterable[Row], label: str, x: float | None = None) -> Row | None:
+    """The row with this label, at the same place on the axis, if it was measured."""
+    found = (row for row in rows if row.samples and (row.variant.label, row.variant.x) == (label, x))
+    return next(found, None)
 
 
-def _is_floor(row: Row) -> bool:
-    return row.contestant.startswith("floor")
+def ratio_of(row: Row, other: Row, metric: str) -> float | None:
+    """The median of the ratios within each round."""
+    pairs = zip(row.samples, other.samples, strict=True)
+    ratios = (_quotient(a.get(metric, math.nan), b.get(metric, math.nan)) for a, b in pairs)
+    return median(known) if (known := _known(ratios)) else None
 
 
-def _label(row: Row) -> str:
-    return f"{row.contestant} {row.dialect}"
+def figure(row: Row, metric: Metric) -> Figure | None:
+    values = _known(sample.get(metric.name, math.nan) for sample in row.samples)
+    return Figure(COMBINED[metric.combine](values), min(values), max(values)) if values else None
+
+
+def _line(row: Row, rows: Sequence[Row], result: Result) -> Line:
+    figures = {metric.name: figure(row, metric) for metric in result.metrics}
+    return Line(
+        label=row.variant.label,
+        contestant=row.variant.contestant,
+        synced=row.synced,
+        x=row.variant.x,
+        figures={metric: value for metric, value in figures.items() if value is not None},
+        ratios=_ratios(row, rows, result.ratios),
+    )
+
+
+def _ratios(row: Row, rows: Sequence[Row], wanted: Sequence[Ratio]) -> dict[str, float]:
+    """By column: with the first ratio that is meant for this row."""
+    found: dict[str, float] = {}
+    decided: set[str] = set()
+    for ratio in wanted:
+        if ratio.column not in decided and fnmatchcase(row.variant.label, ratio.where):
+            decided.add(ratio.column)
+            other = find(rows, ratio.against, row.variant.x)
+            if other is not None and other is not row:
+                value = ratio_of(row, other, ratio.metric)
+                found |= {} if value is None else {ratio.column: value}
+    return found
+
+
+def _quotient(value: float, other: float) -> float:
+    return value / other if other else math.nan
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]

@@ -1,4 +1,4 @@
-"""The run: servers up, one warm-up that checks the stored bytes, then rounds in which everybody takes turns.
+"""The run: servers up, one warm-up that checks what they do, then rounds in which everybody takes turns.
 
 Turns matter: on a shared machine the noise of a minute then falls on all alike, and a ratio is taken between
 neighbours of the same round.
@@ -6,69 +6,47 @@ neighbours of the same round.
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from bench.contestants import Contestant, Dialect
-from bench.load import Outcome, Plan
-from bench.place import fresh_directory, put_aside
-from bench.processes import Running, StartFailed, running
-from bench.workloads import Payload, Workload
-
-LOAD_S = 600.0  # one measurement: who hangs has failed, the others go on
-SETTLE_S = 0.05  # no CPU used for this long: what was left to do after the answer is done
-SETTLE_MOST_S = 3.0
+from bench.contestants import Contestant
+from bench.place import fresh_directory
+from bench.processes import StartFailed
+from bench.workload import Entry, Failed, Metric, Ratio, Variant, Workload
 
 Say = Callable[[str], None]
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """One measurement of one row. CPU is of the server's process tree and of the load generator."""
-
-    seconds: float
-    server_cpu_s: float
-    client_cpu_s: float
-    peak_bytes: int
-
-
 class Row(msgspec.Struct):
-    """A contestant in a dialect, and what was measured, in the order of the rounds."""
+    """A variant, and what was measured, in the order of the rounds."""
 
-    contestant: str
-    dialect: Dialect
-    synced: bool
-    samples: list[Sample] = []
+    variant: Variant
+    synced: bool = False
+    samples: list[Mapping[str, float]] = []
     failure: str | None = None
 
 
 class Result(msgspec.Struct):
     """All of one workload."""
 
-    name: str
+    workload: str
     title: str
-    total_files: int
-    total_bytes: int
+    parameters: Mapping[str, object]
+    x_axis: str
+    metrics: tuple[Metric, ...]
+    ratios: tuple[Ratio, ...]
     rows: list[Row]
 
 
-class Failed(Exception):
-    """A request was refused, or what is stored is not what was sent."""
+class Turn(NamedTuple):
+    """A row, and the server that fills it."""
 
-
-class _Entry(NamedTuple):
     row: Row
-    contestant: Contestant
-    server: Running
-    directory: Path
+    entry: Entry
 
 
 def measure(
@@ -76,114 +54,79 @@ def measure(
 ) -> Result:
     """Measure one workload, every server started anew for it. What is left in `directory` is the caller's."""
     directory.mkdir()
-    payload = Payload(workload, directory / "source")
-    rows = [Row(one.name, dialect, one.synced) for dialect in workload.dialects for one in contestants]
-    rows = [row for row in rows if _takes_part(workload, row)]
+    workload.prepare(directory)
+    by_name = {one.name: one for one in contestants}
+    variants = taking_part(workload, contestants)
+    rows = [Row(variant, by_name[variant.contestant].synced) for variant in variants]
     with ExitStack() as stack:
-        entries = list(_start(stack, rows, contestants, directory))
-        for entry in entries:
-            _warm_up(entry, workload, payload, say)
+        turns = list(_start(stack, rows, by_name, directory, say))
+        for turn in turns:
+            _try(_warm_up, workload, turn, say)
         for number in range(rounds):
             say(f"  round {number + 1} of {rounds}")
-            for entry in entries:
-                if entry.row.failure is None:
-                    _take_turn(entry, payload, say)
-    return Result(workload.name, workload.title, workload.total_files, workload.total_bytes, rows)
+            for turn in turns:
+                _try(_sample, workload, turn, say)
+    return _result(workload, rows)
 
 
-def _takes_part(workload: Workload, row: Row) -> bool:
-    """The floor takes a form whole into memory: right for small files, no measure for big ones."""
-    return row.dialect is Dialect.PUT or workload.files > 1 or not row.contestant.startswith("floor")
+def taking_part(workload: Workload, contestants: Sequence[Contestant]) -> list[Variant]:
+    """The variants of those who are there for this workload."""
+    return workload.variants([one for one in contestants if not one.only or workload.name in one.only])
+
+
+def _result(workload: Workload, rows: list[Row]) -> Result:
+    return Result(
+        workload=workload.name,
+        title=workload.title,
+        parameters=msgspec.structs.asdict(workload),
+        x_axis=workload.x_axis,
+        metrics=workload.metrics,
+        ratios=workload.ratios,
+        rows=rows,
+    )
 
 
 def _start(
-    stack: ExitStack, rows: Sequence[Row], contestants: Sequence[Contestant], directory: Path
-) -> Iterator[_Entry]:
-    for contestant in contestants:
-        mine = [row for row in rows if row.contestant == contestant.name]
-        place = fresh_directory(directory, contestant.name)
+    stack: ExitStack, rows: Sequence[Row], contestants: Mapping[str, Contestant], directory: Path, say: Say
+) -> Iterator[Turn]:
+    """One server for each contestant, shared by its variants."""
+    for name in dict.fromkeys(row.variant.contestant for row in rows):
+        mine = [row for row in rows if row.variant.contestant == name]
+        place = fresh_directory(directory, name)
         try:
-            server = stack.enter_context(running(contestant.command(place), place))
+            server = stack.enter_context(contestants[name].running(place))
         except StartFailed as error:
             for row in mine:
-                row.failure = str(error)
+                _leave_out(row, error, say)
         else:
-            yield from (_Entry(row, contestant, server, place) for row in mine)
+            for row in mine:
+                yield Turn(row, Entry(row.variant, contestants[name], server, place, directory, {}))
 
 
-def _warm_up(entry: _Entry, workload: Workload, payload: Payload, say: Say) -> None:
-    """Once, not counted: warms the code, and compares the stored bytes with the sent ones."""
-    try:
-        _load(payload.plan(entry.contestant, entry.row.dialect, entry.server.port))
-        compare(payload.digests, Counter(map(_digest, entry.contestant.stored(entry.directory))))
-        say(f"  {entry.row.contestant} {entry.row.dialect}: {workload.total_files} stored, bytes identical")
-    except Failed as error:
-        _leave_out(entry.row, error, say)
-    _clear(entry)
+def _warm_up(workload: Workload, turn: Turn, say: Say) -> None:
+    workload.warm_up(turn.entry)
+    say(f"  {name(turn.row)}: checked")
 
 
-def _take_turn(entry: _Entry, payload: Payload, say: Say) -> None:
-    try:
-        entry.row.samples.append(_sample(entry, payload))
-    except Failed as error:
-        _leave_out(entry.row, error, say)
-        _clear(entry)
+def _sample(workload: Workload, turn: Turn, say: Say) -> None:
+    turn.row.samples.append(workload.sample(turn.entry))
 
 
-def _leave_out(row: Row, error: Failed, say: Say) -> None:
+def _try(step: Callable[[Workload, Turn, Say], None], workload: Workload, turn: Turn, say: Say) -> None:
+    if turn.row.failure is None:
+        try:
+            step(workload, turn, say)
+        except Failed as error:
+            _leave_out(turn.row, error, say)
+
+
+def _leave_out(row: Row, error: Exception, say: Say) -> None:
     """No figure of one who failed: it may have been quick because it failed."""
     row.failure = str(error)
     row.samples.clear()
-    say(f"  {row.contestant} {row.dialect}: FAILED, left out: {error}")
+    say(f"  {name(row)}: FAILED, left out: {error}")
 
 
-def _sample(entry: _Entry, payload: Payload) -> Sample:
-    plan = payload.plan(entry.contestant, entry.row.dialect, entry.server.port)
-    cpu_s = _settled_cpu_s(entry.server)
-    entry.server.reset_peak()
-    outcome = _load(plan)
-    cpu_s = _settled_cpu_s(entry.server) - cpu_s
-    sample = Sample(outcome.seconds, cpu_s, outcome.cpu_s, entry.server.peak_bytes())
-    _clear(entry)
-    return sample
-
-
-def _load(plan: Plan) -> Outcome:
-    """Run the load generator. Raises: Failed."""
-    command = [sys.executable, "-P", "-m", "bench.load"]
-    asked = msgspec.json.encode(plan)
-    try:
-        done = subprocess.run(command, input=asked, stdout=subprocess.PIPE, timeout=LOAD_S, check=True)
-    except subprocess.TimeoutExpired:
-        raise Failed(f"no answer within {LOAD_S:.0f} s") from None
-    outcome = msgspec.json.decode(done.stdout, type=Outcome)
-    if outcome.failures:
-        raise Failed("; ".join(outcome.failures[:3]))
-    return outcome
-
-
-def _settled_cpu_s(server: Running) -> float:
-    cpu_s, deadline = server.cpu_s(), time.monotonic() + SETTLE_MOST_S
-    while time.monotonic() < deadline:
-        time.sleep(SETTLE_S)
-        before, cpu_s = cpu_s, server.cpu_s()
-        if cpu_s == before:
-            break
-    return cpu_s
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def compare(sent: Counter[str], stored: Counter[str]) -> None:
-    """How often each digest was sent, and is stored. Raises: Failed."""
-    if stored != sent:
-        wrong, missing = (stored - sent).total(), (sent - stored).total()
-        raise Failed(f"stored bytes differ: {missing} files are missing, {wrong} are not what was sent")
-
-
-def _clear(entry: _Entry) -> None:
-    for path in list(entry.contestant.stored(entry.directory)):
-        put_aside(path, entry.directory.parent)
+def name(row: Row) -> str:
+    """The label, with the place on the axis where there is one."""
+    return row.variant.label if row.variant.x is None else f"{row.variant.label} at {row.variant.x:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,12 @@ def install(directory: Path) -> None:
         raise NotHere(f"{' and '.join(missing)} not installed (apt-get install nodejs npm)")
     if not _is_installed(directory):
         _install(directory)
+
+
+def pinned(directory: Path) -> dict[str, str]:
+    """The versions that `package.json` in `directory` asks for, by package."""
+    wanted: dict[str, str] = json.loads((directory / "package.json").read_bytes())["dependencies"]
+    return wanted
 
 
 def _is_installed(directory: Path) -> bool:

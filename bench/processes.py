@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,8 @@ from typing import IO
 READY = re.compile(rb"ready at http://127\.0\.0\.1:(\d+)/")
 START_S = 30.0
 STOP_S = 15.0
+SETTLE_S = 0.05  # no CPU used for this long: what was left to do after the answer is done
+SETTLE_MOST_S = 3.0
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _RESET_PEAK = "5"  # proc(5), clear_refs: VmHWM starts again from what is resident now
@@ -25,23 +28,44 @@ class StartFailed(Exception):
 
 
 class Running:
-    """A ready server: where it listens and what its process tree costs."""
+    """A ready server: where it listens and what its process tree costs.
 
-    def __init__(self, pid: int, port: int) -> None:
+    Without a `pid` it is somebody else's, perhaps on another machine: its costs are nan.
+    """
+
+    def __init__(self, pid: int | None, port: int, host: str = "127.0.0.1") -> None:
         self.pid = pid
         self.port = port
+        self.host = host
 
     def cpu_s(self) -> float:
         """CPU seconds of the tree so far, ended children included; to 10 ms, as the kernel tells it."""
-        return sum(map(_cpu_s, _tree(self.pid)))
+        return self._sum(_cpu_s)
+
+    def settled_cpu_s(self) -> float:
+        """The same, once it has come to rest: what is left to do after an answer belongs to its cost."""
+        cpu_s, deadline = self.cpu_s(), time.monotonic() + SETTLE_MOST_S
+        while self.pid is not None and time.monotonic() < deadline:
+            time.sleep(SETTLE_S)
+            before, cpu_s = cpu_s, self.cpu_s()
+            if cpu_s == before:
+                break
+        return cpu_s
 
     def reset_peak(self) -> None:
         for pid in _tree(self.pid):
             Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
 
-    def peak_bytes(self) -> int:
+    def peak_bytes(self) -> float:
         """The sum of each process's highest resident size since `reset_peak`."""
-        return sum(map(_peak_bytes, _tree(self.pid)))
+        return self._sum(lambda pid: _memory_bytes(pid, "VmHWM"))
+
+    def resident_bytes(self) -> float:
+        """The sum of each process's resident size now."""
+        return self._sum(lambda pid: _memory_bytes(pid, "VmRSS"))
+
+    def _sum(self, of: Callable[[int], float]) -> float:
+        return math.nan if self.pid is None else sum(map(of, _tree(self.pid)))
 
 
 @contextmanager
@@ -100,7 +124,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 # /proc
 
 
-def _tree(pid: int) -> Iterator[int]:
+def _tree(pid: int | None) -> Iterator[int]:
+    if pid is None:
+        return
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # a thread that has just ended
@@ -114,7 +140,7 @@ def _cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS_PER_S
 
 
-def _peak_bytes(pid: int) -> int:
+def _memory_bytes(pid: int, field: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    match = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    match = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
     return int(match[1]) * 1024 if match else 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from bench.bars import Verdict, verdicts
 from bench.chart import chart
-from bench.figures import Figures, Table, table
+from bench.figures import Line, Table, table
 from bench.machine import Machine
 from bench.measure import Result
+from bench.workload import Metric
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -18,76 +21,113 @@ class Run(msgspec.Struct, frozen=True):
     started_at: str
     rounds: int
     machine: Machine
+    versions: Mapping[str, str]  # of the contestants
     results: list[Result]
-    absent: dict[str, str]  # contestants that could not take part, and why
+    absent: dict[str, str]  # contestants and workloads that could not take part, and why
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The JSON file: the samples, and what follows from them."""
+
+    run: Run
+    tables: list[Table]
+    bars: list[Verdict]
 
 
 def write(run: Run, directory: Path) -> Path:
     """Write the three files; the Markdown one is returned."""
     directory.mkdir(parents=True, exist_ok=True)
     stem = directory / run.started_at.replace(":", "-")
-    stem.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
-    stem.with_suffix(".svg").write_text(chart([table(result) for result in run.results]), encoding="utf-8")
+    tables = [table(result) for result in run.results]
+    everything = msgspec.json.encode(Written(run, tables, list(verdicts(run.results))))
+    stem.with_suffix(".json").write_bytes(msgspec.json.format(everything, indent=1) + b"\n")
+    stem.with_suffix(".svg").write_text(chart(tables), encoding="utf-8")
     page = stem.with_suffix(".md")
-    page.write_text(f"{markdown(run)}\n![rates]({stem.name}.svg)\n", encoding="utf-8")
+    page.write_text(
+        f"{markdown(run)}\n![the first column of each table]({stem.name}.svg)\n", encoding="utf-8"
+    )
     return page
 
 
 def markdown(run: Run) -> str:
     """The page, readable as it is on a terminal."""
-    missing = "".join(f"\n**Not measured: {name}.** {why}\n" for name, why in run.absent.items())
-    return f"{_where(run)}{missing}" + "".join(_section(table(result)) for result in run.results)
+    parts = [*_where(run), *(_section(table(result)) for result in run.results), *_bars(run.results)]
+    return "\n".join(parts)
 
 
-def _where(run: Run) -> str:
+def _where(run: Run) -> Iterator[str]:
     m = run.machine
-    return (
+    yield (
         f"Run of {run.started_at} ({run.rounds} rounds).\n"
         f"Machine: {m.cores} cores ({m.processor}), {m.memory_bytes / 2**30:.0f} GiB, Linux {m.kernel}, "
         f"{m.file_system}, Python {m.python}, node {m.node or 'absent'}, penstock {m.penstock}; "
         f"load before the run {m.load_average:.2f}.\n"
     )
+    yield from (f"- {name}: {version}" for name, version in run.versions.items() if version)
+    yield from (f"\n**Not measured: {name}.** {why}" for name, why in run.absent.items())
 
 
 def _section(one: Table) -> str:
-    head = [
-        "",
-        one.rate_unit,
-        "lowest-highest",
-        "× floor",
-        "× express",
-        one.cpu_unit,
-        "peak MiB",
-        "client busy",
-    ]
-    cells = [head, *map(_cells, one.rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = [" | ".join(_aligned(row, widths)).rstrip() for row in cells]
-    rule = " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    failures = "".join(f"\n**Failed: {label}.** {why}\n" for label, why in one.failures.items())
-    table_lines = "\n".join(f"| {line} |" for line in (lines[0], rule, *lines[1:]))
-    return f"\n## {one.title}\n\n{table_lines}\n{failures}"
+    head = ["", *([one.x_axis] if one.x_axis else []), *_heads(one)]
+    cells = [head, *(_cells(line, one) for line in one.lines)]
+    failures = [f"\n**Failed: {label}.** {why}" for label, why in one.failures.items()]
+    return "\n".join([f"\n## {one.title}\n", *aligned(cells), *failures])
 
 
-def _cells(row: Figures) -> list[str]:
-    return [
-        row.label,
-        f"{row.rate:,.0f}",
-        f"{row.rate_lowest:,.0f}-{row.rate_highest:,.0f}",
-        _times(row.times_floor),
-        _times(row.times_express),
-        f"{row.server_cpu:.2f}",
-        f"{row.peak_mib:.0f}",
-        f"{row.client_share:.0%}",
-    ]
+def _heads(one: Table) -> Iterator[str]:
+    for number, metric in enumerate(one.metrics):
+        yield f"{metric.name} ({metric.unit})" if metric.unit not in ("", "%") else metric.name
+        if number == 0:
+            yield "lowest-highest"
+            yield from one.columns
 
 
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"
+def _cells(line: Line, one: Table) -> list[str]:
+    cells = [line.label, *([f"{line.x:,g}"] if line.x is not None else [])]
+    for number, metric in enumerate(one.metrics):
+        figure = line.figures.get(metric.name)
+        cells.append("" if figure is None else with_unit(figure.value, metric))
+        if number == 0:
+            cells.append("" if figure is None else f"{plain(figure.lowest)}-{plain(figure.highest)}")
+            ratios = (line.ratios.get(column) for column in one.columns)
+            cells += ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+    return cells
 
 
-def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    return [
-        row[0].ljust(widths[0]),
-        *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-    ]
+def _bars(results: Sequence[Result]) -> Iterator[str]:
+    found = list(verdicts(results))
+    if found:
+        head = ["", "metric", "ours", "against", "wanted", "got", ""]
+        yield "\n## Bars\n"
+        yield from aligned([head, *map(_verdict, found)])
+
+
+def _verdict(one: Verdict) -> list[str]:
+    bar = one.bar
+    sign, unit = ("≥" if bar.wants == "at least" else "≤"), (" ×" if bar.peer else "")
+    wanted, got = f"{sign} {plain(bar.value)}{unit}", f"{plain(one.got)}{unit}"
+    return [one.title, bar.metric, bar.ours, bar.peer, wanted, got, "met" if one.met else "**MISSED**"]
+
+
+def plain(value: float) -> str:
+    """Three figures that mean something, or all before the point."""
+    size = abs(value)
+    return f"{value:,.{0 if size >= 100 or size == 0 else 1 if size >= 10 else 2}f}"
+
+
+def with_unit(value: float, metric: Metric) -> str:
+    return f"{value:.0f}%" if metric.unit == "%" else plain(value)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table: names to the left, figures to the right."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    head, *rows = (_padded(row, widths) for row in cells)
+    yield head
+    yield f"| {' | '.join(['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])])} |"
+    yield from rows
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *rest = zip(row, widths, strict=True)
+    return f"| {' | '.join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)])} |"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
-import sys
 from abc import ABC, abstractmethod
-from pathlib import Path
 
 import penstock
-from bench.npm import NotHere, install
-
-HERE = Path(__file__).parent
+from bench import npm, pip
+from bench.peers import TusNode, TusPy
 
 
 class Contestant(ABC):
@@ -47,13 +43,13 @@ class TusNodeServer(Contestant):
     """@tus/server with @tus/file-store."""
 
     name = "@tus/server"
-    _place = HERE / "tus_node_server"
+    _peer = TusNode()
 
     def prepare(self) -> None:
-        install(self._place)
+        self._peer.prepare()
 
     def version(self) -> str:
-        wanted = json.loads((self._place / "package.json").read_bytes())["dependencies"]
+        wanted = npm.pinned(self._peer.place)
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
         return (
             f"{wanted['@tus/server']}, @tus/file-store {wanted['@tus/file-store']}, "
@@ -61,46 +57,27 @@ class TusNodeServer(Contestant):
         )
 
     def options(self) -> list[str]:
-        return ["--serve", f"node {self._place / 'server.js'} {{directory}}"]
+        return ["--serve", f"node {self._peer.place / 'server.js'} {{directory}}"]
 
 
 class TusPyServer(Contestant):
     """tuspyserver on FastAPI and uvicorn, in an environment of its own."""
 
     name = "tuspyserver"
-    _place = HERE / "tuspyserver"
-    _wanted = _place / "requirements.txt"
-    _environment = Path(sys.prefix) / "peers" / "tuspyserver"
-
-    @property
-    def _python(self) -> Path:
-        return self._environment / "bin" / "python"
+    _peer = TusPy()
 
     def prepare(self) -> None:
-        done = self._environment / "installed.txt"
-        if done.exists() and done.read_bytes() == self._wanted.read_bytes():
-            return
-        # As `make setup`: where there is no ensurepip, pip can still fill an environment from outside.
-        self._run(sys.executable, "-m", "venv", "--without-pip", str(self._environment))
-        pip = (sys.executable, "-m", "pip", "--python", str(self._python), "--quiet")
-        self._run(*pip, "install", "--no-deps", "-r", str(self._wanted))
-        done.write_bytes(self._wanted.read_bytes())
-
-    def _run(self, *command: str) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            raise NotHere(f"{command} failed: {done.stderr.strip()[-500:]}")
+        self._peer.prepare()
 
     def version(self) -> str:
-        lines = self._wanted.read_text(encoding="utf-8").splitlines()
-        wanted = dict(line.split("==") for line in lines if "==" in line)
+        wanted = pip.pinned(self._peer.place)
         return (
             f"{wanted['tuspyserver']}, FastAPI {wanted['fastapi']}, uvicorn {wanted['uvicorn']}, "
             f"Python {platform.python_version()}"
         )
 
     def options(self) -> list[str]:
-        return ["--serve", f"{self._python} {self._place / 'server.py'} {{directory}}"]
+        return ["--serve", f"{pip.python(self._peer.place)} {self._peer.place / 'server.py'} {{directory}}"]
 
 
 CONTESTANTS: tuple[Contestant, ...] = (Penstock(), TusNodeServer(), TusPyServer())

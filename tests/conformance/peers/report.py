@@ -67,8 +67,7 @@ def _levels() -> Iterator[str]:
 
 
 def _servers(runs: list[Run]) -> Iterator[str]:
-    yield "Each peer is a few lines around the library as its own documentation shows it, in"
-    yield "`tests/conformance/peers`."
+    yield "Each peer is a few lines around the library as its own documentation shows it, in `bench/servers`."
     yield ""
     yield "| server | version |"
     yield "|---|---|"

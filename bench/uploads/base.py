@@ -1,0 +1,112 @@
+"""What upload workloads have in common: each is a payload, sent in some dialects."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from bench.contestants import Contestant, Dialect, Floor
+from bench.load import Outcome, Plan
+from bench.uploads import requests
+from bench.uploads.exchange import (
+    Amount,
+    amount_of_bytes,
+    amount_of_files,
+    check_stored,
+    clear,
+    send,
+    weigh,
+)
+from bench.uploads.payload import Payload, digests
+from bench.workload import Entry, Failed, Metric, Ratio, Variant, Workload
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Size = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class UploadWorkload(Workload, frozen=True, kw_only=True):
+    """Uploads are made, timed, and put aside. Fields of a subclass say how many and how big."""
+
+    dialects: ClassVar[tuple[Dialect, ...]] = (Dialect.TUS, Dialect.PUT, Dialect.FORM)
+
+    @property
+    @abstractmethod
+    def payload(self) -> Payload: ...
+
+    @property
+    def amount(self) -> Amount:
+        if self.payload.files > 1:
+            return amount_of_files(self.payload.total_files)
+        return amount_of_bytes(self.payload.total_bytes)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return self.amount.metrics
+
+    @property
+    def ratios(self) -> tuple[Ratio, ...]:
+        """Against the floor with the same promise (big files it takes by PUT only), and against the peers."""
+        rate = self.amount.rate.name
+        floor = Dialect.FORM if self.payload.files > 1 else Dialect.PUT
+        return (
+            Ratio(rate, f"floor-synced {floor}", "× floor", where="*-synced *"),
+            Ratio(rate, f"floor-synced {floor}", "× floor", where="*-complete *"),
+            Ratio(rate, f"floor {floor}", "× floor"),
+            Ratio(rate, "tus-node tus", "× tus-node"),
+            Ratio(rate, "express PUT", "× express", where="* PUT"),
+            Ratio(rate, "express form", "× express", where="* form"),
+        )
+
+    def variants(self, contestants: Sequence[Contestant]) -> list[Variant]:
+        """Floors first, then dialect by dialect: what is compared stands side by side."""
+        found = [
+            Variant(one.name, dialect)
+            for dialect in self.dialects
+            for one in contestants
+            if self.can_take(one, dialect)
+        ]
+        return sorted(found, key=lambda variant: not variant.contestant.startswith("floor"))
+
+    def can_take(self, contestant: Contestant, dialect: Dialect) -> bool:
+        """The floor takes a form whole into memory: right for small files, no measure for big ones."""
+        big_form = dialect is Dialect.FORM and self.payload.files == 1
+        return dialect in contestant.takes and not (big_form and isinstance(contestant, Floor))
+
+    def prepare(self, directory: Path) -> None:
+        self.payload.write(source_in(directory))
+
+    def plan(self, entry: Entry) -> Plan:
+        return requests.plan(entry, Dialect(entry.variant.how), self.payload, source_in(entry.shared))
+
+    def load(self, entry: Entry, plan: Plan) -> Outcome:
+        return send(plan)
+
+    def warm_up(self, entry: Entry) -> None:
+        try:
+            self.load(entry, self._planned(entry))
+            check_stored(entry, digests(self.payload, source_in(entry.shared)))
+        finally:
+            clear(entry)
+
+    def sample(self, entry: Entry) -> Mapping[str, float]:
+        try:
+            plan = self._planned(entry)
+            return weigh(entry, self.amount, lambda: self.load(entry, plan))
+        finally:
+            clear(entry)
+
+    def _planned(self, entry: Entry) -> Plan:
+        try:
+            return self.plan(entry)
+        except (OSError, HTTPException) as error:
+            raise Failed(f"nothing could be sent: {error!r}") from error
+
+
+def source_in(directory: Path) -> Path:
+    """Where the bytes lie that are sent."""
+    return directory / "source"
