@@ -1,0 +1,9 @@
+"""Being watched: fan-out, idle connections, pauses, take-overs.
+
+`docs/performance.md` says what is measured.
+"""
+
+from bench.live.fanout import Fanout
+from bench.workload import Workload
+
+WORKLOADS: tuple[type[Workload], ...] = (Fanout,)

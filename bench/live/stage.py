@@ -1,0 +1,87 @@
+"""What a server offers to be watched: sessions to join, and a way to make it emit."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from http.client import HTTPConnection
+from typing import Any
+from uuid import uuid4
+
+from bench.contestants import Penstock
+from bench.live.payload import FILE_BYTES, FILE_ID, FILE_NAME, LIKE_OURS
+from bench.live.wire import watch_target
+from bench.workload import Entry, Failed
+
+JSON = {"Content-Type": "application/json"}
+ANSWER_S = 60.0
+
+
+class Stage(ABC):
+    """One server, over one HTTP connection that is kept. Raises: Failed, whenever it refuses."""
+
+    greetings: int  # events a watcher is told when it has joined
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._http = HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+
+    def target(self, session: str) -> str:
+        """What a watcher asks for that joins it."""
+        return watch_target(session)
+
+    @abstractmethod
+    def session(self) -> str:
+        """A new one."""
+
+    @abstractmethod
+    def emit(self, session: str, count: int) -> None:
+        """So many events to all who watch it, one after the other, as fast as the server can."""
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self._http.request("POST", path, json.dumps(body), JSON)
+        answer = self._http.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise Failed(f"{path}: {answer.status} {text[:300].decode(errors='replace')}")
+        return dict(json.loads(text))
+
+
+class PenstockStage(Stage):
+    """Real events: pause and resume in turn are a fact each, committed and told to every watcher."""
+
+    greetings = 2  # connected; joined
+
+    def session(self) -> str:
+        wanted = {"files": [{"fileName": FILE_NAME, "fileId": FILE_ID, "fileSize": FILE_BYTES}]}
+        return str(self.post("/api/upload/sessions", wanted)["sessionId"])
+
+    def emit(self, session: str, count: int) -> None:
+        if count % 2:
+            raise ValueError("a pause for each resume: an even number")
+        for _ in range(count // 2):
+            for command in ("upload-pause", "upload-resume"):
+                self.post(f"/api/upload/sessions/{session}/commands", {"type": command, "fileId": FILE_ID})
+
+
+class PeerStage(Stage):
+    """Emits what it is told to: an event as one of ours, to a room."""
+
+    greetings = 1
+
+    def session(self) -> str:
+        return uuid4().hex
+
+    def emit(self, session: str, count: int) -> None:
+        self.emit_to([session], count, 0)
+
+    def emit_to(self, sessions: Sequence[str], count: int, every_s: float) -> None:
+        """With `every_s` at that pace, the sessions spread over it; the answer does not wait for the end."""
+        wanted = {"rooms": list(sessions), "count": count, "every": every_s, "payload": LIKE_OURS}
+        self.post("/emit", wanted)
+
+
+def stage_of(entry: Entry) -> Stage:
+    ours = isinstance(entry.contestant, Penstock)
+    return (PenstockStage if ours else PeerStage)(entry.server.port)
