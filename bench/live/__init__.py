@@ -3,7 +3,8 @@
 `docs/performance.md` says what is measured.
 """
 
-from bench.live.fanout import Fanout
+from bench.live.fanout import Fanout, GrowthWatchers
+from bench.live.idle import GrowthConnections, Idle, Storm
 from bench.workload import Workload
 
-WORKLOADS: tuple[type[Workload], ...] = (Fanout,)
+WORKLOADS: tuple[type[Workload], ...] = (Fanout, Idle, Storm, GrowthWatchers, GrowthConnections)

@@ -49,9 +49,9 @@ class Crowd:
         return Opened(time.monotonic() - started_at, time.process_time() - cpu_s, self._failures)
 
     def _to_come(self, asked: Open) -> Iterator[Watcher]:
-        address = ("127.0.0.1", asked.port)
+        address, local = (asked.host, asked.port), asked.host.startswith("127.")
         for index, target in enumerate(asked.targets, len(self._watchers)):
-            source = f"127.0.0.{2 + index // PER_ADDRESS}"
+            source = f"127.0.0.{2 + index // PER_ADDRESS}" if local else ""
             upgrade = wire.upgrade(target, asked.port, deflate=asked.deflate)
             yield Watcher(self._buffer, address, source, upgrade)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import resource
 
 
-def allow_many_files(wanted: int = 0) -> int:
-    """As many open files as we may have, for us and whoever we start; how many that is.
+def most_files() -> int:
+    """How many files a process may have open here."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
-    Raises: OSError if `wanted` are not to be had."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+def allow_many_files() -> None:
+    """As many as may be, for us and whoever we start."""
+    most = most_files()
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if wanted > most:
-        raise OSError(f"{wanted} open files are needed, {most} are allowed (ulimit -Hn)")
-    return most

@@ -8,6 +8,7 @@ import msgspec
 class Open(msgspec.Struct, frozen=True, tag=True):
     """Connect a watcher for each target; `at_once`: how many may be on their way. Answered by Opened."""
 
+    host: str
     port: int
     targets: list[str]
     greetings: int  # events each is told when it has joined

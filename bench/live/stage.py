@@ -9,9 +9,10 @@ from http.client import HTTPConnection
 from typing import Any
 from uuid import uuid4
 
-from bench.contestants import Penstock
+from bench.contestants import Contestant, Elsewhere, Penstock
 from bench.live.payload import FILE_BYTES, FILE_ID, FILE_NAME, LIKE_OURS
 from bench.live.wire import watch_target
+from bench.processes import Running
 from bench.workload import Entry, Failed
 
 JSON = {"Content-Type": "application/json"}
@@ -23,9 +24,9 @@ class Stage(ABC):
 
     greetings: int  # events a watcher is told when it has joined
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self._http = HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
+    def __init__(self, server: Running) -> None:
+        self.host, self.port = server.host, server.port
+        self._http = HTTPConnection(server.host, server.port, timeout=ANSWER_S)
 
     def target(self, session: str) -> str:
         """What a watcher asks for that joins it."""
@@ -82,6 +83,23 @@ class PeerStage(Stage):
         self.post("/emit", wanted)
 
 
+class ForeignStage(Stage):
+    """A server that runs already: who connects to it joins nothing and need not be greeted."""
+
+    greetings = 0
+
+    def session(self) -> str:
+        return ""
+
+    def emit(self, session: str, count: int) -> None:
+        raise Failed("nobody but its owner can make it emit")
+
+
 def stage_of(entry: Entry) -> Stage:
-    ours = isinstance(entry.contestant, Penstock)
-    return (PenstockStage if ours else PeerStage)(entry.server.port)
+    return stage_for(entry.contestant, entry.server)
+
+
+def stage_for(contestant: Contestant, server: Running) -> Stage:
+    if isinstance(contestant, Elsewhere):
+        return ForeignStage(server)
+    return PenstockStage(server) if isinstance(contestant, Penstock) else PeerStage(server)

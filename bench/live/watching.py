@@ -32,7 +32,7 @@ class Crowd:
     ) -> Opened:
         """A watcher for each of `sessions`: connected, joined, greeted."""
         targets = [stage.target(session) for session in sessions]
-        self._ask(Open(stage.port, targets, stage.greetings, at_once, deflate, OPEN_S))
+        self._ask(Open(stage.host, stage.port, targets, stage.greetings, at_once, deflate, OPEN_S))
         return _whole(self._told(Opened))
 
     def begin_count(self, events: int, *, nap_s: float = NAP_S, linger_s: float = 0.0) -> None:
