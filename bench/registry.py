@@ -103,7 +103,7 @@ def _read(like: object, text: str) -> object:
     if isinstance(like, float):
         return float(text)
     if isinstance(like, tuple):
-        return [parse_size(one) for one in text.split("/")]
+        return [_read(like[0], one) for one in text.split("/")]
     return parse_size(text)
 
 

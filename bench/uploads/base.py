@@ -32,7 +32,12 @@ Size = Annotated[int, msgspec.Meta(ge=1)]
 class UploadWorkload(Workload, frozen=True, kw_only=True):
     """Uploads are made, timed, and put aside. Fields of a subclass say how many and how big."""
 
-    dialects: ClassVar[tuple[Dialect, ...]] = (Dialect.TUS, Dialect.PUT, Dialect.FORM)
+    with_floor: ClassVar[bool] = True  # whether the floor can do the like
+
+    @property
+    def dialects(self) -> tuple[Dialect, ...]:
+        """In which it is sent; the floor has one of its own."""
+        return (Dialect.TUS,)
 
     @property
     @abstractmethod
@@ -49,10 +54,14 @@ class UploadWorkload(Workload, frozen=True, kw_only=True):
         return self.amount.metrics
 
     @property
+    def floor_dialect(self) -> Dialect:
+        """The floor takes a form whole into memory: right for small files, no measure for big ones."""
+        return Dialect.FORM if self.payload.files > 1 else Dialect.PUT
+
+    @property
     def ratios(self) -> tuple[Ratio, ...]:
-        """Against the floor with the same promise (big files it takes by PUT only), and against the peers."""
-        rate = self.amount.rate.name
-        floor = Dialect.FORM if self.payload.files > 1 else Dialect.PUT
+        """Against the floor with the same promise, and against the peers."""
+        rate, floor = self.amount.rate.name, self.floor_dialect
         return (
             Ratio(rate, f"floor-synced {floor}", "× floor", where="*-synced *"),
             Ratio(rate, f"floor-synced {floor}", "× floor", where="*-complete *"),
@@ -64,24 +73,23 @@ class UploadWorkload(Workload, frozen=True, kw_only=True):
 
     def variants(self, contestants: Sequence[Contestant]) -> list[Variant]:
         """Floors first, then dialect by dialect: what is compared stands side by side."""
-        found = [
-            Variant(one.name, dialect)
-            for dialect in self.dialects
-            for one in contestants
-            if self.can_take(one, dialect)
+        floors = [one for one in contestants if isinstance(one, Floor) and self.with_floor]
+        others = [one for one in contestants if not isinstance(one, Floor)]
+        return [
+            *(Variant(one.name, self.floor_dialect) for one in floors),
+            *(Variant(one.name, how) for how in self.dialects for one in others if how in one.takes),
         ]
-        return sorted(found, key=lambda variant: not variant.contestant.startswith("floor"))
-
-    def can_take(self, contestant: Contestant, dialect: Dialect) -> bool:
-        """The floor takes a form whole into memory: right for small files, no measure for big ones."""
-        big_form = dialect is Dialect.FORM and self.payload.files == 1
-        return dialect in contestant.takes and not (big_form and isinstance(contestant, Floor))
 
     def prepare(self, directory: Path) -> None:
         self.payload.write(source_in(directory))
 
+    def payload_of(self, variant: Variant) -> Payload:
+        return self.payload
+
     def plan(self, entry: Entry) -> Plan:
-        return requests.plan(entry, Dialect(entry.variant.how), self.payload, source_in(entry.shared))
+        """The requests of one sample. Raises: OSError, HTTPException, if something cannot be made before."""
+        payload, source = self.payload_of(entry.variant), source_in(entry.shared)
+        return requests.plan(entry, Dialect(entry.variant.how), payload, source)
 
     def load(self, entry: Entry, plan: Plan) -> Outcome:
         return send(plan)
@@ -89,7 +97,7 @@ class UploadWorkload(Workload, frozen=True, kw_only=True):
     def warm_up(self, entry: Entry) -> None:
         try:
             self.load(entry, self._planned(entry))
-            check_stored(entry, digests(self.payload, source_in(entry.shared)))
+            check_stored(entry, digests(self.payload_of(entry.variant), source_in(entry.shared)))
         finally:
             clear(entry)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bench.contestants import Dialect
 from bench.sizes import GIB, MIB, size_text
 from bench.uploads.base import Size, UploadWorkload
 from bench.uploads.payload import Payload
@@ -16,6 +17,7 @@ class One(UploadWorkload, frozen=True, kw_only=True):
     full: ClassVar = ({"size": GIB},)
 
     size: Size = 256 * MIB
+    dialects: tuple[Dialect, ...] = (Dialect.TUS, Dialect.PUT, Dialect.FORM)
 
     @property
     def title(self) -> str:

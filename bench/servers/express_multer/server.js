@@ -1,5 +1,6 @@
 "use strict";
-// express as its documentation shows it: multer's disk storage for forms, a stream into a file for raw bodies.
+// express as its documentation shows it: multer's disk storage for forms, a stream into a file for raw bodies,
+// its static files for downloads.
 // Nothing is synced, which is what such servers do. Usage: node server.js DIRECTORY
 
 const { randomUUID } = require("node:crypto");
@@ -18,10 +19,13 @@ app.post("/upload", forms.any(), (request, response) => {
 });
 
 app.put("/upload/:name", async (request, response) => {
-  const file = createWriteStream(path.join(directory, randomUUID()));
+  const name = randomUUID();
+  const file = createWriteStream(path.join(directory, name));
   await pipeline(request, file);
-  response.json({ size: file.bytesWritten });
+  response.json({ size: file.bytesWritten, path: `/stored/${name}` });
 });
+
+app.use("/stored", express.static(directory));
 
 const server = app.listen(0, "127.0.0.1", () => {
   console.log(`ready at http://127.0.0.1:${server.address().port}/`);
