@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from enum import StrEnum
 
 import msgspec
 
@@ -11,14 +11,22 @@ from bench.figures import figure, find, ratio_of
 from bench.measure import Result
 
 
-class Bar(msgspec.Struct, frozen=True, kw_only=True):
+class Wants(StrEnum):
+    AT_LEAST = "≥"
+    AT_MOST = "≤"
+
+
+AT_LEAST, AT_MOST = Wants.AT_LEAST, Wants.AT_MOST
+
+
+class Bar(msgspec.Struct, frozen=True):
     """Our row in multiples of a peer's; or, without a peer, our figure itself."""
 
     workload: str
     metric: str
     ours: str
-    peer: str = ""
-    wants: Literal["at least", "at most"]
+    peer: str
+    wants: Wants
     value: float
     when: Mapping[str, object] = {}  # parameters it speaks of; other runs of the workload are not judged
 
@@ -30,53 +38,32 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @property
     def met(self) -> bool:
-        return self.got >= self.bar.value if self.bar.wants == "at least" else self.got <= self.bar.value
+        return self.got >= self.bar.value if self.bar.wants is AT_LEAST else self.got <= self.bar.value
 
 
 BARS: tuple[Bar, ...] = (
-    Bar(workload="one", metric="MB/s", ours="penstock tus", peer="tus-node tus", wants="at least", value=1.3),
+    Bar("one", "MB/s", "penstock tus", "tus-node tus", AT_LEAST, 1.3),
+    Bar("one", "MB/s", "penstock-synced tus", "tus-node tus", AT_LEAST, 1.1),
+    Bar("one", "CPU s/GiB", "penstock tus", "tus-node tus", AT_MOST, 0.45),
+    Bar("one", "MB/s", "penstock tus", "floor PUT", AT_LEAST, 0.75),
+    Bar("many", "MB/s", "penstock tus", "tus-node tus", AT_LEAST, 1.3, {"uploads": 32}),
+    Bar("small", "files/s", "penstock form", "express form", AT_LEAST, 1.0),
+    Bar("small", "files/s", "penstock-synced form", "express form", AT_LEAST, 0.5),
+    Bar("fanout", "delivered", "penstock", "socketio-node", AT_LEAST, 1.0),
+    Bar("fanout", "CPU", "penstock", "socketio-node", AT_MOST, 0.9),
+    Bar("fanout", "delivered", "penstock", "socketio-python", AT_LEAST, 5.0),
+    Bar("idle", "memory", "penstock offered compression", "", AT_MOST, 40.0),
     Bar(
-        workload="one",
-        metric="MB/s",
-        ours="penstock-synced tus",
-        peer="tus-node tus",
-        wants="at least",
-        value=1.1,
+        "idle",
+        "memory",
+        "penstock offered compression",
+        "socketio-python offered compression",
+        AT_MOST,
+        1.0,
     ),
-    Bar(
-        workload="one",
-        metric="CPU s/GiB",
-        ours="penstock tus",
-        peer="tus-node tus",
-        wants="at most",
-        value=0.45,
-    ),
-    Bar(workload="one", metric="MB/s", ours="penstock tus", peer="floor PUT", wants="at least", value=0.75),
-    Bar(
-        workload="many",
-        metric="MB/s",
-        ours="penstock tus",
-        peer="tus-node tus",
-        wants="at least",
-        value=1.3,
-        when={"uploads": 32},
-    ),
-    Bar(
-        workload="small",
-        metric="files/s",
-        ours="penstock form",
-        peer="express form",
-        wants="at least",
-        value=1.0,
-    ),
-    Bar(
-        workload="small",
-        metric="files/s",
-        ours="penstock-synced form",
-        peer="express form",
-        wants="at least",
-        value=0.5,
-    ),
+    Bar("pause", "stored after the ack", "penstock session", "", AT_MOST, 0.0, {"uploads": 200}),
+    Bar("pause", "ack p99", "penstock session", "", AT_MOST, 100.0, {"uploads": 200}),
+    Bar("takeover", "take-over p99", "penstock", "", AT_MOST, 250.0),
 )
 
 

@@ -36,6 +36,7 @@ class Contestant(ABC):
     synced = False  # whether it answers only when the bytes are on the disk
     only: tuple[str, ...] = ()  # the workloads it is there for; empty: whatever it can do
     takes: Mapping[Dialect, str] = {}  # uploads: where, by dialect
+    serves = False  # whether what was uploaded can be downloaded, again and again
 
     @abstractmethod
     def command(self, directory: Path) -> list[str]:
@@ -66,6 +67,7 @@ class Contestant(ABC):
 
 class Penstock(Contestant):
     takes: Mapping[Dialect, str] = {Dialect.TUS: "/files/", Dialect.PUT: "", Dialect.FORM: "/api/upload"}
+    serves = True
 
     def __init__(self, name: str, *options: str, fsync: str = "never", only: tuple[str, ...] = ()) -> None:
         self.name = name

@@ -54,10 +54,14 @@ class Express(NodePeer):
     place = SERVERS / "express_multer"
     packages = ("express", "multer")
     takes: Mapping[Dialect, str] = {Dialect.PUT: "/upload/{index}", Dialect.FORM: "/upload"}
+    serves = True
 
 
 class TusNode(NodePeer):
-    """@tus/server with its file store."""
+    """@tus/server with its file store.
+
+    It could serve files, but its process ends once a client closes the connection that brought one.
+    """
 
     name = "tus-node"
     place = SERVERS / "tus_node"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import msgspec
 
-from bench import contestants, growth, peers, uploads
+from bench import contestants, growth, live, peers, uploads
 from bench.contestants import Contestant, Elsewhere
+from bench.live.contestants import PEERS as LIVE_PEERS
 from bench.measure import taking_part
 from bench.sizes import KIB, parse_size, size_text
 from bench.workload import Workload
@@ -20,21 +19,12 @@ class Misread(ValueError):
     """What was written means nothing; the message names the field and the fix."""
 
 
-def _live() -> tuple[tuple[type[Workload], ...], tuple[Contestant, ...]]:
-    if find_spec("bench.live") is None:
-        return (), ()
-    return importlib.import_module("bench.live").WORKLOADS, importlib.import_module(
-        "bench.live.contestants"
-    ).PEERS
-
-
-LIVE, LIVE_PEERS = _live()
 WORKLOADS: dict[str, type[Workload]] = {
-    one.name: one for one in (*uploads.WORKLOADS, *LIVE, *growth.WORKLOADS)
+    one.name: one for one in (*uploads.WORKLOADS, *live.WORKLOADS, *growth.WORKLOADS)
 }
 GROUPS: dict[str, list[str]] = {
     "uploads": [one.name for one in uploads.WORKLOADS],
-    "live": [one.name for one in LIVE if not one.x_axis],
+    "live": [one.name for one in live.WORKLOADS if not one.x_axis],
     "growth": [one.name for one in WORKLOADS.values() if one.x_axis],
 }
 
@@ -111,7 +101,7 @@ def elsewhere(text: str) -> Elsewhere:
     """NAME=KIND:URL, a server that runs already. Raises: Misread."""
     name, _, rest = text.partition("=")
     kind, _, url = rest.partition(":")
-    if not name or name in CONTESTANTS:
+    if not name or not rest or name in CONTESTANTS:
         raise Misread(f"{text!r}: write NAME=KIND:URL with a name of its own, as in mine=tus:http://…/files/")
     if urlsplit(url).scheme != "http" or not urlsplit(url).hostname:
         raise Misread(

@@ -104,8 +104,8 @@ def _bars(results: Sequence[Result]) -> Iterator[str]:
 
 def _verdict(one: Verdict) -> list[str]:
     bar = one.bar
-    sign, unit = ("≥" if bar.wants == "at least" else "≤"), (" ×" if bar.peer else "")
-    wanted, got = f"{sign} {plain(bar.value)}{unit}", f"{plain(one.got)}{unit}"
+    unit = " ×" if bar.peer else ""
+    wanted, got = f"{bar.wants} {plain(bar.value)}{unit}", f"{plain(one.got)}{unit}"
     return [one.title, bar.metric, bar.ours, bar.peer, wanted, got, "met" if one.met else "**MISSED**"]
 
 

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from bench.contestants import REQUEST_S, Contestant, Dialect, Floor
+from bench.contestants import REQUEST_S, Contestant, Dialect
 from bench.load import Outcome, Plan, Request
 from bench.sizes import GIB, MIB, size_text
 from bench.uploads import requests
@@ -46,13 +46,11 @@ class Downloads(Workload, frozen=True, kw_only=True):
 
     @property
     def ratios(self) -> tuple[Ratio, ...]:
-        rate = self.amount.rate.name
-        return (Ratio(rate, "tus-node", "× tus-node"), Ratio(rate, "express", "× express"))
+        return (Ratio(self.amount.rate.name, "express", "× express"),)
 
     def variants(self, contestants: Sequence[Contestant]) -> list[Variant]:
         """Nothing is synced here: one way of running ours is enough."""
-        able = (one for one in contestants if one.takes and not one.synced and not isinstance(one, Floor))
-        return [Variant(one.name) for one in able]
+        return [Variant(one.name) for one in contestants if one.serves and not one.synced]
 
     def prepare(self, directory: Path) -> None:
         Payload(1, 1, self.size).write(source_in(directory))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import sys
 import threading
@@ -14,24 +15,28 @@ import pytest
 
 from bench.contestants import Floor
 from bench.load import Plan, Request, run
-from bench.measure import Failed, compare, measure
-from bench.processes import StartFailed, running
-from bench.workloads import Payload, Workload, many_uploads, one_upload, small_files
+from bench.measure import measure
+from bench.processes import Running, StartFailed, running
+from bench.uploads.exchange import compare
+from bench.uploads.one import One
+from bench.uploads.payload import Payload, digests
+from bench.workload import Failed
 
 
 @contextmanager
-def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A server for one request, which ends with END. Gives its port and what came."""
+def answering(*answers: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """A server for one connection, whose requests end with END. Gives its port and what came."""
     came: list[bytes] = []
 
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            data = b""
-            while not data.endswith(b"END"):
-                data += connection.recv(65536)
-            came.append(data)
-            connection.sendall(answer)
+            for answer in answers:
+                data = b""
+                while not data.endswith(b"END"):
+                    data += connection.recv(65536)
+                came.append(data)
+                connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
@@ -42,7 +47,8 @@ def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
 
 def plan(port: int, source: Path) -> Plan:
     source.write_bytes(b"0123456789")
-    return Plan(port, [Request(b"PUT / HTTP/1.1\r\n\r\n", b"END", str(source), 2, 5)])
+    request = Request(b"PUT / HTTP/1.1\r\n\r\n", b"END", str(source), 2, 5)
+    return Plan("127.0.0.1", port, [[request]])
 
 
 def test_a_request_is_its_head_a_stretch_of_the_source_and_its_tail(tmp_path: Path) -> None:
@@ -50,14 +56,24 @@ def test_a_request_is_its_head_a_stretch_of_the_source_and_its_tail(tmp_path: Pa
         outcome = run(plan(port, tmp_path / "source"))
     assert outcome.failures == []
     assert outcome.seconds > 0
+    assert outcome.received_bytes == 2
     assert came == [b"PUT / HTTP/1.1\r\n\r\n23456END"]
+
+
+def test_requests_of_a_connection_wait_for_each_others_answers(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    with answering(answer, answer) as (port, came):
+        one = plan(port, tmp_path / "source")
+        outcome = run(Plan(one.host, port, [one.connections[0] * 2]))
+    assert outcome.failures == []
+    assert came == [b"PUT / HTTP/1.1\r\n\r\n23456END"] * 2
 
 
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
         (b"HTTP/1.1 507 Full\r\nContent-Length: 4\r\n\r\nfull", "507 full"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", "IncompleteRead"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut", "ended after 3 of 9 bytes"),
         (b"", "RemoteDisconnected"),
         (b"nonsense\r\n\r\n", "BadStatusLine"),
     ],
@@ -87,13 +103,14 @@ def test_stored_bytes_that_differ_are_noticed(stored: dict[str, int]) -> None:
         compare(sent, Counter(stored))
 
 
-@pytest.mark.parametrize(
-    "workload", [one_upload(70_000), many_uploads(5, 9000), small_files(7, 100)], ids=lambda one: one.name
-)
-def test_every_file_of_a_workload_has_bytes_of_its_own(tmp_path: Path, workload: Workload) -> None:
-    payload = Payload(workload, tmp_path / "source")
-    assert payload.digests.total() == workload.total_files
-    assert set(payload.digests.values()) == {1}
+@pytest.mark.parametrize("payload", [Payload(1, 1, 70_000), Payload(5, 1, 9000), Payload(1, 7, 100)])
+def test_every_file_of_a_payload_has_bytes_of_its_own(tmp_path: Path, payload: Payload) -> None:
+    payload.write(tmp_path / "source")
+    found = digests(payload, tmp_path / "source")
+    assert found.total() == payload.total_files
+    assert set(found.values()) == {1}
+    last = payload.body(payload.uploads - 1)
+    assert last.offset + last.length == (tmp_path / "source").stat().st_size
 
 
 def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
@@ -121,6 +138,12 @@ def test_cpu_and_memory_are_those_of_the_whole_tree(tmp_path: Path) -> None:
         assert server.peak_bytes() > 40_000_000  # still resident
 
 
+def test_nobody_knows_what_a_server_costs_that_is_not_ours() -> None:
+    server = Running(None, 80, "10.0.0.7")
+    assert all(map(math.isnan, (server.settled_cpu_s(), server.peak_bytes(), server.resident_bytes())))
+    server.reset_peak()
+
+
 class Forgetful(Floor):
     """Answers that all is well, and has nothing to show for it."""
 
@@ -131,8 +154,8 @@ class Forgetful(Floor):
 def test_who_has_failed_gets_no_figures_and_the_others_go_on(tmp_path: Path) -> None:
     said: list[str] = []
     contestants = [Forgetful("floor-forgetful", sync=False), Floor("floor", sync=False)]
-    result = measure(one_upload(1000), contestants, 2, tmp_path / "one", said.append)
-    assert [(row.contestant, len(row.samples)) for row in result.rows] == [
+    result = measure(One(size=1000), contestants, 2, tmp_path / "one", said.append)
+    assert [(row.variant.contestant, len(row.samples)) for row in result.rows] == [
         ("floor-forgetful", 0),
         ("floor", 2),
     ]
