@@ -92,7 +92,7 @@ class Penstock(Contestant):
         return str(json.loads(body)["files"][0]["uploadUrl"])
 
     def version(self) -> str:
-        return penstock.__version__
+        return " ".join((penstock.__version__, *self._options))
 
 
 class Floor(Contestant):

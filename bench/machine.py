@@ -35,7 +35,7 @@ def this_machine(directory: Path) -> Machine:
         file_system=_file_system(directory),
         python=platform.python_version(),
         node=_said_by("node", "--version"),
-        penstock=f"{penstock.__version__} {_said_by('git', 'rev-parse', '--short', 'HEAD')}".strip(),
+        penstock=f"{penstock.__version__} {_said_by('git', 'describe', '--always', '--dirty')}".strip(),
         load_average=os.getloadavg()[0],
     )
 

@@ -77,7 +77,7 @@ class TusPy(PythonPeer):
 
     name = "tuspyserver"
     place = SERVERS / "tuspyserver"
-    packages = ("tuspyserver", "fastapi", "uvicorn")
+    packages = ("tuspyserver", "fastapi", "uvicorn", "uvloop", "httptools")
     takes: Mapping[Dialect, str] = {Dialect.TUS: "/files/"}
 
     def stored(self, directory: Path) -> Iterator[Path]:

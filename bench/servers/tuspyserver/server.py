@@ -1,4 +1,4 @@
-"""tuspyserver on FastAPI and uvicorn as its documentation shows it.
+"""tuspyserver on FastAPI and uvicorn (with uvloop and httptools) as its documentation shows it.
 
 Usage: python server.py DIRECTORY [--max-file-bytes N]
 """
