@@ -5,6 +5,7 @@
 
 from bench.live.fanout import Fanout, GrowthWatchers
 from bench.live.idle import GrowthConnections, Idle, Storm
+from bench.live.pause import Pause
 from bench.workload import Workload
 
-WORKLOADS: tuple[type[Workload], ...] = (Fanout, Idle, Storm, GrowthWatchers, GrowthConnections)
+WORKLOADS: tuple[type[Workload], ...] = (Fanout, Idle, Storm, Pause, GrowthWatchers, GrowthConnections)

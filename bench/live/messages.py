@@ -1,4 +1,4 @@
-"""What the measuring process asks of the crowd, and what it is told: a JSON line each."""
+"""What the measuring process asks of the crowd and of the senders, and what it is told: a JSON line each."""
 
 from __future__ import annotations
 
@@ -65,3 +65,15 @@ class Recorded(msgspec.Struct, frozen=True):
     cpu_s: float
     gaps_s: list[float]
     failures: list[str]
+
+
+class Send(msgspec.Struct, frozen=True):
+    """To the senders. `heads`: of requests whose bodies are longer than anybody waits.
+
+    `every_s`: a chunk each; 0 is as fast as it goes."""
+
+    host: str
+    port: int
+    heads: list[str]
+    chunk_bytes: int
+    every_s: float

@@ -17,6 +17,7 @@ from bench.workload import Entry, Failed
 
 JSON = {"Content-Type": "application/json"}
 ANSWER_S = 60.0
+SESSIONS = "/api/upload/sessions"
 
 
 class Stage(ABC):
@@ -41,12 +42,15 @@ class Stage(ABC):
         """So many events to all who watch it, one after the other, as fast as the server can."""
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        self._http.request("POST", path, json.dumps(body), JSON)
+        return dict(json.loads(self._say("POST", path, json.dumps(body))))
+
+    def _say(self, method: str, path: str, body: str | None = None) -> bytes:
+        self._http.request(method, path, body, JSON)
         answer = self._http.getresponse()
         text = answer.read()
         if answer.status >= 300:
-            raise Failed(f"{path}: {answer.status} {text[:300].decode(errors='replace')}")
-        return dict(json.loads(text))
+            raise Failed(f"{method} {path}: {answer.status} {text[:300].decode(errors='replace')}")
+        return text
 
 
 class PenstockStage(Stage):
@@ -56,14 +60,25 @@ class PenstockStage(Stage):
 
     def session(self) -> str:
         wanted = {"files": [{"fileName": FILE_NAME, "fileId": FILE_ID, "fileSize": FILE_BYTES}]}
-        return str(self.post("/api/upload/sessions", wanted)["sessionId"])
+        return str(self.post(SESSIONS, wanted)["sessionId"])
 
     def emit(self, session: str, count: int) -> None:
         if count % 2:
             raise ValueError("a pause for each resume: an even number")
         for _ in range(count // 2):
             for command in ("upload-pause", "upload-resume"):
-                self.post(f"/api/upload/sessions/{session}/commands", {"type": command, "fileId": FILE_ID})
+                self.post(f"{SESSIONS}/{session}/commands", {"type": command, "fileId": FILE_ID})
+
+    def uploads(self, count: int, size: int | None = None) -> tuple[str, list[str]]:
+        """A session with so many files (`f0`, `f1`, …), and where their bytes go."""
+        declared = {} if size is None else {"fileSize": size}
+        files = [{"fileName": f"{index}.bin", "fileId": f"f{index}", **declared} for index in range(count)]
+        made = self.post(SESSIONS, {"files": files})
+        return made["sessionId"], [file["uploadUrl"] for file in made["files"]]
+
+    def cancel(self, session: str) -> None:
+        """What is stored of it is gone when this returns."""
+        self._say("DELETE", f"{SESSIONS}/{session}")
 
 
 class PeerStage(Stage):
