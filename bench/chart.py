@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from bench.figures import Figure, Line, Table
+from bench.figures import Figure, Line, Table, plain
 
-WIDTH, LABELS, FIGURES, BAR, GAP = 760, 190, 120, 18, 8
+WIDTH, LABELS, FIGURES, BAR, GAP = 820, 240, 130, 18, 8
 HEIGHT = 220  # of the area that lines are drawn in
 COLOURS = ("#d97706", "#0d9488", "#9333ea", "#64748b", "#be123c")  # of others than us
 STYLE = """
@@ -62,7 +62,7 @@ def _bar(line: Line, figure: Figure, y: float, scale: float) -> Iterator[str]:
         f'width="{figure.value * scale:.1f}" height="{BAR}"/>'
     )
     yield f'<line x1="{lowest:.1f}" x2="{highest:.1f}" y1="{middle:.1f}" y2="{middle:.1f}"/>'
-    yield _text(highest + GAP, y + 14, f"{figure.value:,.4g}")
+    yield _text(highest + GAP, y + 14, plain(figure.value))
 
 
 # Lines: one for each label, from zero on both axes, so that what is proportional looks it
@@ -92,7 +92,7 @@ def _axes(
     for part in (0.0, 0.5, 1.0):
         y = bottom - part * HEIGHT
         yield f'<line class="grid" x1="{LABELS}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(LABELS - GAP, y + 4, f"{part * most_y:,.3g}", "end")
+        yield _text(LABELS - GAP, y + 4, plain(part * most_y), "end")
     last = 0.0
     for x in sorted({line.x or 0.0 for line, _ in drawn}):
         place = LABELS + x * across

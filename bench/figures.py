@@ -76,6 +76,12 @@ def figure(row: Row, metric: Metric) -> Figure | None:
     return Figure(COMBINED[metric.combine](values), min(values), max(values)) if values else None
 
 
+def plain(value: float) -> str:
+    """Three figures that mean something, or all before the point."""
+    size = abs(value)
+    return f"{value:,.{0 if size >= 100 or size == 0 else 1 if size >= 10 else 2}f}"
+
+
 def _line(row: Row, rows: Sequence[Row], result: Result) -> Line:
     figures = {metric.name: figure(row, metric) for metric in result.metrics}
     return Line(

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.bars import Verdict, verdicts
 from bench.chart import chart
-from bench.figures import Line, Table, table
+from bench.figures import Line, Table, plain, table
 from bench.machine import Machine
 from bench.measure import Result
 from bench.workload import Metric
@@ -107,12 +107,6 @@ def _verdict(one: Verdict) -> list[str]:
     unit = " ×" if bar.peer else ""
     wanted, got = f"{bar.wants} {plain(bar.value)}{unit}", f"{plain(one.got)}{unit}"
     return [one.title, bar.metric, bar.ours, bar.peer, wanted, got, "met" if one.met else "**MISSED**"]
-
-
-def plain(value: float) -> str:
-    """Three figures that mean something, or all before the point."""
-    size = abs(value)
-    return f"{value:,.{0 if size >= 100 or size == 0 else 1 if size >= 10 else 2}f}"
 
 
 def with_unit(value: float, metric: Metric) -> str:

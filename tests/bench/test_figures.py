@@ -10,9 +10,8 @@ import pytest
 
 from bench.bars import AT_LEAST, AT_MOST, Bar, verdicts
 from bench.chart import chart
-from bench.figures import Line, table
+from bench.figures import Line, plain, table
 from bench.measure import Result, Row
-from bench.report import plain
 from bench.workload import Metric, Ratio, Variant
 
 RATE, CPU = Metric("MB/s", better="more"), Metric("CPU", "s", "less", "mean")
