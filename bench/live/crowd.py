@@ -15,7 +15,7 @@ import msgspec
 
 from bench.live import wire
 from bench.live.limits import allow_many_files
-from bench.live.messages import Asked, Count, Counted, Open, Opened, Ready, Record, Recorded
+from bench.live.messages import Asked, Count, Counted, Open, Opened, Ready, Record, Recorded, Tell
 from bench.live.watcher import Buffer, Lost, Step, Watcher
 
 STDIN = 0
@@ -97,6 +97,10 @@ class Crowd:
         self._told = None
         return Recorded(events, self._bytes(), time.process_time() - cpu_s, gaps_s, self._failures)
 
+    def tell(self) -> Counted:
+        events = sum(watcher.events for watcher in self._watchers.values())
+        return Counted(events, self._bytes(), time.monotonic(), 0.0, self._failures)
+
     def _listen(self, seconds: float) -> int:
         until, events = time.monotonic() + seconds, 0
         while not self._failures and (left := until - time.monotonic()) > 0:
@@ -164,6 +168,8 @@ class Crowd:
             case Record():
                 self._begin()
                 return self.record(asked)
+            case Tell():
+                return self.tell()
 
 
 def _say(told: msgspec.Struct) -> None:

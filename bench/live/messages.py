@@ -34,7 +34,11 @@ class Record(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-Asked = Open | Count | Record
+class Tell(msgspec.Struct, frozen=True, tag=True):
+    """What has come so far, greetings included. Answered by Counted."""
+
+
+Asked = Open | Count | Record | Tell
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bench.live.messages import Asked, Count, Counted, Open, Opened, Ready, Record, Recorded
+from bench.live.messages import Asked, Count, Counted, Open, Opened, Ready, Record, Recorded, Tell
 from bench.live.stage import Stage
 from bench.workload import Failed
 
@@ -49,6 +49,11 @@ class Crowd:
 
     def recorded(self) -> Recorded:
         return _whole(self._told(Recorded))
+
+    def told(self) -> int:
+        """Events so far, greetings included."""
+        self._ask(Tell())
+        return _whole(self._told(Counted)).events
 
     def _ask(self, asked: Asked) -> None:
         assert self._process.stdin is not None
