@@ -72,7 +72,7 @@ soak: setup ## half an hour of mixed uploads, kills and faults; ARGS="--minutes 
 interop: setup ## full-size tests with clients that are not ours, over networks that break; ARGS as for test
 	@$(FULL_SIZE) tests/interop tests/faults/test_tus_through_faults.py $(ARGS)
 
-bench: setup ## measure uploads against express + multer; options: make bench ARGS="one --rounds 9"
+bench: setup ## measure us and our peers side by side; options: make bench ARGS="one:size=1GiB --rounds 9", or --help
 	@$(RUN) -m bench $(ARGS)
 
 conformance: setup ## the protocols' tests against Penstock and other servers: docs/conformance.md

@@ -8,7 +8,8 @@ from enum import StrEnum
 import msgspec
 
 from bench.figures import figure, find, ratio_of
-from bench.measure import Result
+from bench.measure import Result, Row
+from bench.workload import Metric
 
 
 class Wants(StrEnum):
@@ -35,6 +36,7 @@ class Verdict(msgspec.Struct, frozen=True):
     title: str  # of the workload as it was measured
     bar: Bar
     got: float
+    unit: str  # of the metric
 
     @property
     def met(self) -> bool:
@@ -72,17 +74,17 @@ def verdicts(results: Sequence[Result], bars: Sequence[Bar] = BARS) -> Iterator[
     for bar in bars:
         for result in results:
             if result.workload == bar.workload and bar.when.items() <= result.parameters.items():
-                got = _got(bar, result)
+                metric = next(metric for metric in result.metrics if metric.name == bar.metric)
+                got = _got(bar, metric, result.rows)
                 if got is not None:
-                    yield Verdict(result.title, bar, got)
+                    yield Verdict(result.title, bar, got, metric.unit)
 
 
-def _got(bar: Bar, result: Result) -> float | None:
-    ours = find(result.rows, bar.ours)
-    if ours is None:
+def _got(bar: Bar, metric: Metric, rows: Sequence[Row]) -> float | None:
+    ours, peer = find(rows, bar.ours), find(rows, bar.peer)
+    if ours is None or (peer is None and bar.peer):
         return None
-    if not bar.peer:
-        metric = next(metric for metric in result.metrics if metric.name == bar.metric)
-        return None if (one := figure(ours, metric)) is None else one.value
-    peer = find(result.rows, bar.peer)
-    return None if peer is None else ratio_of(ours, peer, bar.metric)
+    if peer is not None:
+        return ratio_of(ours, peer, metric.name)
+    one = figure(ours, metric)
+    return None if one is None else one.value

@@ -76,7 +76,7 @@ def _section(one: Table) -> str:
 
 def _heads(one: Table) -> Iterator[str]:
     for number, metric in enumerate(one.metrics):
-        yield f"{metric.name} ({metric.unit})" if metric.unit not in ("", "%") else metric.name
+        yield headed(metric.name, metric.unit)
         if number == 0:
             yield "lowest-highest"
             yield from one.columns
@@ -106,7 +106,20 @@ def _verdict(one: Verdict) -> list[str]:
     bar = one.bar
     unit = " ×" if bar.peer else ""
     wanted, got = f"{bar.wants} {plain(bar.value)}{unit}", f"{plain(one.got)}{unit}"
-    return [one.title, bar.metric, bar.ours, bar.peer, wanted, got, "met" if one.met else "**MISSED**"]
+    return [
+        one.title,
+        headed(bar.metric, one.unit),
+        bar.ours,
+        bar.peer,
+        wanted,
+        got,
+        "met" if one.met else "**MISSED**",
+    ]
+
+
+def headed(metric: str, unit: str) -> str:
+    """The unit stands in the head, but for %."""
+    return f"{metric} ({unit})" if unit not in ("", "%") else metric
 
 
 def with_unit(value: float, metric: Metric) -> str:
