@@ -54,7 +54,8 @@ class Running:
 
     def reset_peak(self) -> None:
         for pid in _tree(self.pid):
-            Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+            with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+                Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
 
     def peak_bytes(self) -> float:
         """The sum of each process's highest resident size since `reset_peak`."""
@@ -65,7 +66,7 @@ class Running:
         return self._sum(lambda pid: _memory_bytes(pid, "VmRSS"))
 
     def _sum(self, of: Callable[[int], float]) -> float:
-        return math.nan if self.pid is None else sum(map(of, _tree(self.pid)))
+        return math.nan if self.pid is None else sum(_of_living(of, pid) for pid in _tree(self.pid))
 
 
 @contextmanager
@@ -132,6 +133,14 @@ def _tree(pid: int | None) -> Iterator[int]:
         with suppress(OSError):  # a thread that has just ended
             for child in (task / "children").read_text(encoding="ascii").split():
                 yield from _tree(int(child))
+
+
+def _of_living(of: Callable[[int], float], pid: int) -> float:
+    """Nothing for one that has just ended; its CPU is then among its parent's ended children."""
+    try:
+        return of(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
 
 
 def _cpu_s(pid: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -91,26 +91,27 @@ class UploadWorkload(Workload, frozen=True, kw_only=True):
         payload, source = self.payload_of(entry.variant), source_in(entry.shared)
         return requests.plan(entry, Dialect(entry.variant.how), payload, source)
 
-    def load(self, entry: Entry, plan: Plan) -> Outcome:
-        return send(plan)
+    def ready(self, entry: Entry) -> Callable[[], Outcome]:
+        """What is to be timed; all that it needs is made here. Raises: OSError, HTTPException."""
+        plan = self.plan(entry)
+        return lambda: send(plan)
 
     def warm_up(self, entry: Entry) -> None:
         try:
-            self.load(entry, self._planned(entry))
+            self._ready(entry)()
             check_stored(entry, digests(self.payload_of(entry.variant), source_in(entry.shared)))
         finally:
             clear(entry)
 
     def sample(self, entry: Entry) -> Mapping[str, float]:
         try:
-            plan = self._planned(entry)
-            return weigh(entry, self.amount, lambda: self.load(entry, plan))
+            return weigh(entry, self.amount, self._ready(entry))
         finally:
             clear(entry)
 
-    def _planned(self, entry: Entry) -> Plan:
+    def _ready(self, entry: Entry) -> Callable[[], Outcome]:
         try:
-            return self.plan(entry)
+            return self.ready(entry)
         except (OSError, HTTPException) as error:
             raise Failed(f"nothing could be sent: {error!r}") from error
 

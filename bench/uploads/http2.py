@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import resource
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from bench.contestants import PENSTOCK_H2C, Contestant, Dialect
-from bench.load import Outcome, Plan, Request
+from bench.load import Outcome
 from bench.sizes import GIB, MIB, size_text
 from bench.uploads import requests
 from bench.uploads.base import Size, UploadWorkload, source_in
@@ -17,6 +18,7 @@ from bench.uploads.payload import Payload
 from bench.workload import Entry, Failed, Ratio, Variant
 
 PROTOCOLS = {"HTTP/1.1": "--http1.1", "HTTP/2": "--http2-prior-knowledge"}
+QUIETLY = ("--silent", "--show-error", "--fail", "--output", "/dev/null")
 
 
 class Http2(UploadWorkload, frozen=True, kw_only=True):
@@ -49,31 +51,23 @@ class Http2(UploadWorkload, frozen=True, kw_only=True):
             return "curl is not installed (apt-get install curl)"
         return "" if " HTTP2" in said else "this curl was built without HTTP/2"
 
-    def plan(self, entry: Entry) -> Plan:
-        """One target; curl makes the request of it."""
+    def ready(self, entry: Entry) -> Callable[[], Outcome]:
         (target,) = requests.make_targets(entry, Dialect.PUT, self.payload)
-        return Plan(entry.server.host, entry.server.port, [[Request(target.encode())]])
+        url = f"http://{entry.server.host}:{entry.server.port}{target}"
+        return lambda: _curl(PROTOCOLS[entry.variant.how], source_in(entry.shared), url)
 
-    def load(self, entry: Entry, plan: Plan) -> Outcome:
-        url = f"http://{plan.host}:{plan.port}{plan.connections[0][0].before.decode()}"
-        answer = (
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{time_total}",
-            "--fail",
-            "--silent",
-            "--show-error",
-        )
-        command = ["curl", PROTOCOLS[entry.variant.how], *answer, "-T", str(source_in(entry.shared)), url]
-        cpu_s = _children_cpu_s()
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_S, check=True)
-        except subprocess.SubprocessError as error:
-            raise Failed(
-                f"{error} {error.stderr if isinstance(error, subprocess.CalledProcessError) else ''}"
-            ) from None
-        return Outcome(float(done.stdout), _children_cpu_s() - cpu_s)
+
+def _curl(protocol: str, source: Path, url: str) -> Outcome:
+    """Raises: Failed."""
+    command = ["curl", protocol, *QUIETLY, "--write-out", "%{time_total}", "-T", str(source), url]
+    cpu_s = _children_cpu_s()
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_S, check=True)
+    except subprocess.CalledProcessError as error:
+        raise Failed(error.stderr.strip()) from None
+    except subprocess.TimeoutExpired:
+        raise Failed(f"no answer within {LOAD_S:.0f} s") from None
+    return Outcome(float(done.stdout), _children_cpu_s() - cpu_s)
 
 
 def _children_cpu_s() -> float:
