@@ -6,7 +6,9 @@ dialects hand them to an append.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
 
 class PeerGone(OSError):
@@ -41,3 +43,17 @@ class Body(Protocol):
 
         Raises: `trio.WouldBlock` when nothing is there yet; `BodyBroken`.
         """
+
+
+Take = Callable[[memoryview, float], int]
+"""Blocks, for worker threads: moves bytes into the buffer and says how many, waiting for the first at most so
+many seconds. 0: nothing came, the end, or a break; which one, `receive_nowait` says afterwards."""
+
+
+@runtime_checkable
+class ThreadedBody(Body, Protocol):
+    """A body that can also be taken in a worker thread."""
+
+    def in_thread(self) -> AbstractContextManager[Take]:
+        """Around a hop into a thread that uses the `Take`. The body's task enters it, and does nothing else
+        with the body until the thread is done."""

@@ -8,12 +8,13 @@ the answer goes out through the same `h11.Connection`, the next request gets a f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import trio
 
 from penstock.server.edge.transport import Transport
-from penstock.server.peer import BodyBroken, PeerGone
+from penstock.server.peer import BodyBroken, PeerGone, Take
 
 
 class DirectBody:
@@ -53,6 +54,7 @@ class DirectBody:
             await self._transport.wait_readable()
         except PeerGone as error:
             self._break(str(error))
+            self._settle()
 
     def receive_nowait(self, into: memoryview) -> int:
         """Move up to `len(into)` bytes, exactly `length` in all; 0 is the end.
@@ -63,10 +65,41 @@ class DirectBody:
             raise BodyBroken(self._broken)
         if not self._left:
             return 0
+        try:
+            return self._receive(into)
+        finally:
+            self._settle()
+
+    @contextmanager
+    def in_thread(self) -> Iterator[Take]:
+        """See `ThreadedBody`. Nobody is told of the end before this is left: that is for the body's task."""
+        try:
+            with self._transport.lent():
+                yield self._receive_waiting
+        finally:
+            self._settle()
+
+    def _receive_waiting(self, into: memoryview, wait_s: float) -> int:
+        with suppress(BodyBroken):
+            if self._left and not self._broken:
+                with suppress(trio.WouldBlock):  # mostly there is something, and a poll is not free
+                    return self._receive(into)
+                if self._transport.is_readable(wait_s):
+                    return self._receive(into)
+        return 0
+
+    def _settle(self) -> None:
+        """Tell who waits for it that the body is at its end, or broken. Idempotent."""
+        if self.settled.is_set() or not (self._broken or self.complete):
+            return
+        self.settled.set()
+        if self._broken:
+            self._lost()
+
+    def _receive(self, into: memoryview) -> int:
+        """In any thread, so nobody is told of the end yet."""
         count = self._from_prefix(into) if self._prefix else self._from_socket(into[: self._left])
         self._left -= count
-        if not self._left:
-            self.settled.set()
         return count
 
     def _from_prefix(self, into: memoryview) -> int:
@@ -86,6 +119,4 @@ class DirectBody:
 
     def _break(self, why: str) -> str:
         self._broken = why
-        self._lost()
-        self.settled.set()
         return why

@@ -7,6 +7,7 @@ is closed at once and never used again.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from contextlib import contextmanager, suppress
@@ -54,6 +55,8 @@ class Transport:
         self._traffic = traffic or Traffic()
         self._write_lock = trio.Lock()
         self._closed = False
+        self._lent = False
+        self._lent_bytes = 0
 
     @property
     def plain(self) -> bool:
@@ -87,8 +90,31 @@ class Transport:
                 count = os.readv(self._socket.fileno(), [into])
             except BlockingIOError:
                 raise trio.WouldBlock from None
-        self._traffic.bytes_read += count
+        if self._lent:
+            self._lent_bytes += count
+        else:
+            self._traffic.bytes_read += count
         return count
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """While a worker thread reads (`is_readable`, `receive_nowait`): the descriptor stays open, or the
+        thread might find another connection's behind its number. What closes the stream meanwhile ends it for
+        the peer and for the thread, and gives the descriptor back afterwards."""
+        self._lent, self._lent_bytes = True, 0
+        try:
+            yield
+        finally:
+            self._lent = False
+            self._traffic.bytes_read += self._lent_bytes  # here, since threads would lose some of it
+            if self._closed:
+                self._socket.close()
+
+    def is_readable(self, wait_s: float) -> bool:
+        """Blocks: whether bytes, FIN or an error come within that time (`plain` ones only)."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything; the deadline is `send_timeout_s` from the last moment the kernel took a byte.
@@ -162,7 +188,11 @@ class Transport:
 
     def _close(self) -> None:
         self._closed = True
-        self._socket.close()
+        if self._lent:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        else:
+            self._socket.close()
 
 
 @contextmanager

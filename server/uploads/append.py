@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock.protocol.errors import GatewayError
-from penstock.server.peer import Body, BodyBroken
+from penstock.server.peer import Body, BodyBroken, ThreadedBody
 from penstock.server.uploads.buffers import BufferPool
+from penstock.server.uploads.refill import TURN_S, Refill
 from penstock.server.uploads.sink import Filled, Sink
 from penstock.storage.blobs.base import BlobWriter
 from penstock.storage.errors import StoreError
@@ -62,6 +63,7 @@ class Append:
         self.sink = Sink(session, file, pool)
         self._settings = session.settings
         self._pool = pool
+        self._threaded: ThreadedBody | None = None  # the body, if it can be taken in a thread
         self._limit: int | None = None  # bytes it may still take; None: no known end
         self._gate_open = True
         self._parked = trio.Event()
@@ -153,6 +155,7 @@ class Append:
         """
         self.sink.writer = writer
         self._limit = limit
+        self._threaded = body if isinstance(body, ThreadedBody) else None
         self.last_byte_at = trio.current_time()  # it may have been held before
         broken: BodyBroken | Overrun | GatewayError | None = None
         with self.fresh_scope():
@@ -223,9 +226,35 @@ class Append:
                 await self.on_first_byte()
             self._took(count)
             if self._filled == len(self._filling):
-                await self._hand_over()
+                await (self._pour(self._threaded) if self._threaded else self._hand_over())
                 return False
         return False
+
+    async def _pour(self, body: ThreadedBody) -> None:
+        """Store the full buffer, and what comes next, in one thread, until its turn is over."""
+        assert self._filling is not None
+        with trio.CancelScope() as self._waiting, body.in_thread() as take:
+            refill = Refill(
+                take,
+                self._may_take,
+                filled=self._filled,
+                most_bytes=self._most_bytes(body),
+                turn_s=self._pool.fair_share(TURN_S, self._settings.disk_threads),
+            )
+            try:
+                await self.sink.pour(self._filling, refill)
+            finally:
+                self._filled, self._flush_at = refill.filled, trio.current_time() + FLUSH_AFTER_S
+                self._count(refill.taken)
+                if not self._filled:
+                    self.hand_over_rest()  # owns a buffer only while bytes are in it
+
+    def _may_take(self) -> bool:
+        return self._gate_open and self.stop_reason is None
+
+    def _most_bytes(self, body: ThreadedBody) -> int:
+        rest = None if body.length is None else body.length - self.taken_bytes
+        return min(end for end in (self.sink.bytes_until_sync, self._limit, rest) if end is not None)
 
     def _receive(self, body: Body) -> int:
         assert self._filling is not None
@@ -239,10 +268,13 @@ class Append:
         return body.receive_nowait(memoryview(self._filling)[self._filled : self._filled + take])
 
     def _took(self, count: int) -> None:
-        self.last_byte_at = trio.current_time()
         if not self._filled:
-            self._flush_at = self.last_byte_at + FLUSH_AFTER_S
+            self._flush_at = trio.current_time() + FLUSH_AFTER_S
         self._filled += count
+        self._count(count)
+
+    def _count(self, count: int) -> None:
+        self.last_byte_at = trio.current_time()
         self.taken_bytes += count
         if self._limit is not None:
             self._limit -= count
@@ -267,9 +299,7 @@ class Append:
 
     def took_elsewhere(self, count: int) -> None:
         """Count bytes that were written without passing through our buffers."""
-        self.last_byte_at = trio.current_time()
-        self.taken_bytes += count
-        self.session.note_bytes(self.file, count)
+        self._count(count)
 
     async def _park(self) -> None:
         """The pause: write what was taken, say so, then stay until the gate opens or the hold is over."""

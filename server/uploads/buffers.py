@@ -55,6 +55,10 @@ class BufferPool:
     def leave(self) -> None:
         self._owners -= 1
 
+    def fair_share(self, whole: float, places: int) -> float:
+        """What each append has of `whole` if they take turns at so many places."""
+        return whole * min(places / max(self._owners, 1), 1)
+
     def _fitting(self) -> int:
         free = self._total_bytes - self._used_bytes
         fair = self._total_bytes // (2 * max(self._owners, 1))  # two each: one fills while one is written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -83,10 +83,28 @@ class Sink:
         await self.writer.sync()
         await self._promise(self.writer)
 
+    async def pour(self, buffer: bytearray, refill: Callable[[memoryview], int]) -> None:
+        """Write a full buffer, and go on in the same thread as long as it is refilled; see `BlobWriter`.
+
+        For whoever fills, while nothing else is put. Raises: StoreError.
+        """
+        assert self.writer is not None
+        start = self.writer.written
+        await self.wait_empty()
+        await self.writer.pour(memoryview(buffer), refill, hashes=self.hashes)
+        await self.wrote_elsewhere(self.writer.written - start)
+
+    @property
+    def bytes_until_sync(self) -> int:
+        """How many may be written before they are to be synced."""
+        return max(self._settings.sync_every_bytes - self._unsynced_bytes, 0)
+
     async def wrote_elsewhere(self, count: int) -> None:
         """Promise bytes that were written around us, as soon as it is due. Raises: StoreError."""
         self._unsynced_bytes += count
-        if not self._promises_by_sync or self._sync_is_due(0):
+        if not self._promises_by_sync and self.writer is not None:
+            await self._promise(self.writer)
+        elif self._sync_is_due(0):
             await self.make_durable()
 
     def drop_buffers(self) -> None:

@@ -8,7 +8,7 @@ or name is a ValueError. The file says how much is there; the state store's row 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -31,6 +31,16 @@ class BlobWriter(Protocol):
         Not cancellable once begun; `data` may be reused when it returns.
         Raises: StoreFull (what did fit was cut off again: `written` is as before, no hash was fed),
         StoreError, BlobFault when the sync failed, now or earlier: a second try could not be believed.
+        """
+
+    async def pour(
+        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+    ) -> None:
+        """Append all of `data`, then, in the same hop, what `refill(data)` put there (it returns how much),
+        again and again until it says 0.
+
+        `refill` is called in a worker thread, blocks and does not raise; how long this takes is its business.
+        Otherwise as `write`: an error leaves in `data` what it was about to append.
         """
 
     async def copy_from(self, source: str, start: int, count: int) -> None:

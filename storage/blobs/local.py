@@ -7,7 +7,7 @@ into a worker thread that does the whole step.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
 
@@ -56,6 +56,15 @@ class LocalWriter:
         self._store.statistics.written_bytes += len(data)
         self._store.statistics.syncs += sync and self._store.syncs_appends
 
+    async def pour(
+        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+    ) -> None:
+        start = self._written
+        try:
+            await self._store.disk.run(self._pour, data, refill, hashes)
+        finally:
+            self._store.statistics.written_bytes += self._written - start
+
     async def copy_from(self, source: str, start: int, count: int) -> None:
         await self._store.disk.run(self._copy_from, checked_key(source), start, count)
         self._store.statistics.copied_bytes += count
@@ -81,6 +90,12 @@ class LocalWriter:
             hash_.update(data)
         if sync:
             self._sync()
+
+    def _pour(self, data: memoryview, refill: Callable[[memoryview], int], hashes: Sequence[Hash]) -> None:
+        count = len(data)
+        while count:
+            self._write(data[:count], False, hashes)
+            count = refill(data)
 
     def _copy_from(self, source: str, start: int, count: int) -> None:
         self._check()

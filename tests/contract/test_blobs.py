@@ -121,6 +121,42 @@ async def test_hashes_are_fed_in_order(store: BlobStore) -> None:
     assert md5.digest() == hashlib.md5(b"one").digest()
 
 
+class Refills:
+    """Fills a buffer with one piece after the other, and then no more."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = [*pieces]
+
+    def __call__(self, buffer: memoryview) -> int:
+        piece = self.pieces.pop(0) if self.pieces else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+async def test_pouring_goes_on_as_long_as_there_is_a_refill(store: BlobStore) -> None:
+    sha256, whole = hashlib.sha256(), b"beginsgoes onends"
+    writer = await store.open_writer(KEY, at=0)
+    with assert_checkpoints():
+        await writer.pour(
+            memoryview(bytearray(b"begins")), Refills(b"goes o", b"n", b"ends"), hashes=[sha256]
+        )
+    assert writer.written == len(whole)
+    assert sha256.digest() == hashlib.sha256(whole).digest()
+    await writer.write(memoryview(b"!"), sync=True)
+    await writer.aclose()
+    assert await incoming_content(store) == whole + b"!"
+
+
+async def test_nothing_is_poured_by_a_closed_writer(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY, at=0)
+    await writer.aclose()
+    refills = Refills(b"more")
+    with pytest.raises(StoreError):
+        await writer.pour(memoryview(bytearray(b"begin")), refills)
+    assert refills.pieces == [b"more"]
+    assert await store.size(KEY) == 0
+
+
 async def test_a_cancelled_caller_writes_nothing_or_all(store: BlobStore) -> None:
     writer = await store.open_writer(KEY, at=0)
     with trio.CancelScope() as scope:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import trio
@@ -52,6 +52,19 @@ class FakeWriter:
             hash_.update(data)
         if sync:
             self._sync()
+
+    async def pour(
+        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+    ) -> None:
+        self._check()
+        await self._store.turn()
+        count = len(data)
+        while count:
+            self._check()
+            self._append(data[:count])
+            for hash_ in hashes:
+                hash_.update(data[:count])
+            count = refill(data)
 
     async def copy_from(self, source: str, start: int, count: int) -> None:
         checked_key(source)

@@ -165,6 +165,12 @@ OPERATIONS: dict[str, Operation] = {
         writes=True,
         whole=True,
     ),
+    "pour": Operation(
+        lambda world: world.writer.pour(memoryview(bytearray(MORE)), lambda buffer: 0),
+        leaves={incoming(KEY): BLOB + MORE},
+        writes=True,
+        whole=True,
+    ),
     "copy_from": Operation(
         lambda world: world.writer.copy_from(SOURCE, 5, len(COPIED) - 5),
         leaves={incoming(KEY): BLOB + COPIED[5:]},

@@ -19,6 +19,7 @@ from penstock.storage.errors import BlobFault, StoreError, StoreFull
 from tests.acceptance.sizes import full_or
 from tests.storage.faulty_kernel import FaultyKernel
 from tests.storage.operations import (
+    BLOB,
     CATEGORY,
     KEY,
     OPERATIONS,
@@ -228,7 +229,7 @@ async def test_the_directory_is_gone(memory: Path, name: str) -> None:
 # Writes that come up short.
 
 
-@pytest.mark.parametrize("name", ["write", "write-sync", "copy_from", "store_small"])
+@pytest.mark.parametrize("name", ["write", "write-sync", "pour", "copy_from", "store_small"])
 async def test_short_writes_go_on(memory: Path, name: str) -> None:
     operation = OPERATIONS[name]
     async with world(memory) as there:
@@ -240,7 +241,7 @@ async def test_short_writes_go_on(memory: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=lambda error: errno.errorcode[error])
-@pytest.mark.parametrize("name", ["write", "write-sync", "copy_from", "store_small"])
+@pytest.mark.parametrize("name", ["write", "write-sync", "pour", "copy_from", "store_small"])
 async def test_what_got_in_before_the_error_is_cut_off(memory: Path, name: str, error: int) -> None:
     for nth in (2, 3):
         async with world(memory / str(nth)) as there:
@@ -253,6 +254,30 @@ async def test_what_got_in_before_the_error_is_cut_off(memory: Path, name: str, 
             attempt.check_nothing_is_changed()
             await attempt.run_again()
             attempt.check_done()
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+async def test_what_was_poured_before_the_error_stays(memory: Path, nth: int) -> None:
+    """And what was about to be written is still in the buffer."""
+    pieces = [b"first!", b"second", b"third"]
+    rest = pieces[1:]
+    buffer = memoryview(bytearray(pieces[0]))
+
+    def refill(buffer: memoryview) -> int:
+        piece = rest.pop(0) if rest else b""
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    async with world(memory) as there:
+        there.kernel.fail(errno.ENOSPC, nth=nth, name="pwrite", path="incoming/")
+        with pytest.raises(StoreFull):
+            await there.writer.pour(buffer, refill)
+        there.kernel.heal()
+        assert there.files()[incoming(KEY)] == BLOB + b"".join(pieces[: nth - 1])
+        assert bytes(buffer).startswith(pieces[nth - 1])
+        assert there.store.statistics.written_bytes == len(b"".join(pieces[: nth - 1]))
+        await there.writer.write(buffer[: len(pieces[nth - 1])])
+        assert there.files()[incoming(KEY)] == BLOB + b"".join(pieces[:nth])
 
 
 # The data directory.

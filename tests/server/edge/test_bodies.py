@@ -10,8 +10,9 @@ import trio
 import trio.testing
 
 from penstock.server.edge.asgi import CONNECTION, ASGIApp, Message, Receive, Scope, Send
+from penstock.server.edge.direct import DirectBody
 from penstock.server.http.body import AsgiBody
-from penstock.server.peer import Body, BodyBroken
+from penstock.server.peer import Body, BodyBroken, Take, ThreadedBody
 from tests.server.edge.harness import PATIENCE_S, connected, reply, serving, until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -23,12 +24,18 @@ def patch(body: bytes, length: int | None = None, extra: bytes = b"") -> bytes:
     return head + b"Content-Length: %d\r\n\r\n" % (len(body) if length is None else length) + body
 
 
+class InThreads(DirectBody):
+    """Marks a body that is taken in threads."""
+
+
 async def take(body: Body, step: int = 7000) -> bytes:
     """Everything, in the way an append takes it."""
     taken, buffer = bytearray(), bytearray(step)
     with trio.fail_after(PATIENCE_S):
         while True:
             await trio.lowlevel.checkpoint()
+            if isinstance(body, InThreads):
+                taken += await take_in_thread(body)
             try:
                 count = body.receive_nowait(memoryview(buffer))
             except trio.WouldBlock:
@@ -37,6 +44,19 @@ async def take(body: Body, step: int = 7000) -> bytes:
             if not count:
                 return bytes(taken)
             taken += buffer[:count]
+
+
+async def take_in_thread(body: ThreadedBody) -> bytes:
+    """As much as comes in one turn."""
+    taken, buffer = bytearray(), memoryview(bytearray(7000))
+
+    def turn(receive: Take) -> None:
+        while count := receive(buffer, 0.001):
+            taken.extend(buffer[:count])
+
+    with body.in_thread() as receive:
+        await trio.to_thread.run_sync(turn, receive)
+    return bytes(taken)
 
 
 def length_of(scope: Scope) -> int | None:
@@ -68,7 +88,18 @@ def ordinary(handler: Handler) -> ASGIApp:
     return app
 
 
-both = pytest.mark.parametrize("path", [direct, ordinary])
+def in_threads(handler: Handler) -> ASGIApp:
+    """As `direct`, with all that can be taken in threads."""
+
+    async def marked(body: Body, send: Send) -> None:
+        assert isinstance(body, DirectBody)
+        body.__class__ = InThreads
+        await handler(body, send)
+
+    return direct(marked)
+
+
+both = pytest.mark.parametrize("path", [direct, in_threads, ordinary])
 
 
 async def echo(body: Body, send: Send) -> None:
@@ -230,6 +261,54 @@ async def test_the_end_of_a_direct_body_can_be_asked_for_again() -> None:
     async with serving(direct(handler)) as edge, connected(edge) as client:
         await client.send(patch(b"hello"))
         assert (await client.answer())[0] == 200
+
+
+async def test_a_break_seen_in_a_thread_is_told_when_the_thread_is_done() -> None:
+    lost: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        handle = scope["state"][CONNECTION]
+        body = handle.take_body()
+        buffer = memoryview(bytearray(10))
+        with body.in_thread() as receive_in_thread:
+            counts = [await trio.to_thread.run_sync(receive_in_thread, buffer, 10.0) for _ in range(3)]
+            assert counts == [4, 0, 0]
+            lost.append(handle.peer_lost)
+        lost.append(handle.peer_lost)
+        with pytest.raises(BodyBroken):
+            body.receive_nowait(buffer)
+
+    async with serving(app) as edge, connected(edge) as client:
+        await client.send(patch(b"hell", 5))
+        await client.finish()
+        assert await client.rest() == b""
+    assert lost == [False, True]
+
+
+async def test_what_is_closed_while_a_thread_reads_keeps_its_descriptor_until_then() -> None:
+    """Another connection could get its number, and the thread would read from that."""
+    read: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope["state"][CONNECTION].take_body()
+        transport = body._transport
+        with body.in_thread() as receive_in_thread:
+            async with trio.open_nursery() as nursery:
+
+                async def wait_in_thread() -> None:
+                    buffer = memoryview(bytearray(10))
+                    read.append(await trio.to_thread.run_sync(receive_in_thread, buffer, PATIENCE_S))
+
+                nursery.start_soon(wait_in_thread)
+                await trio.testing.wait_all_tasks_blocked()
+                transport.abort()
+                assert transport._socket.fileno() >= 0
+        assert transport._socket.fileno() == -1
+
+    async with serving(app) as edge, connected(edge) as client:
+        await client.send(patch(b"", 5))
+        assert await client.rest() == b""
+    assert read == [0]
 
 
 async def test_receive_beside_a_direct_body_only_tells_the_disconnect() -> None:

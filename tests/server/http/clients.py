@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
@@ -19,6 +19,7 @@ from penstock.server.uploads.gateway import Gateway
 from tests.fakes.blobs import FakeBlobs
 from tests.fakes.state import FakeState
 from tests.server.edge.harness import PATIENCE_S, Raw, connected, serving
+from tests.server.small_buffers import small_buffers
 
 Body = bytes | list[bytes] | None  # a list is sent without a Content-Length
 
@@ -182,10 +183,12 @@ async def bare(readiness: Readiness = always_ready, **changes: Any) -> AsyncIter
 
 
 @asynccontextmanager
-async def over_sockets(**changes: Any) -> AsyncIterator[SocketClient]:
+async def over_sockets(*, in_threads: bool = False, **changes: Any) -> AsyncIterator[SocketClient]:
+    """`in_threads`: with small buffers; bodies on the direct path fill them, and are read in threads."""
     made = await world(**changes)
-    async with serving(made.app, **changes) as edge:
-        yield SocketClient(made, lambda: connected(edge))
+    with small_buffers() if in_threads else nullcontext():
+        async with serving(made.app, **changes) as edge:
+            yield SocketClient(made, lambda: connected(edge))
 
 
 TRANSPORTS: dict[str, Callable[..., AbstractAsyncContextManager[Client]]] = {

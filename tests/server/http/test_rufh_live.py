@@ -17,7 +17,7 @@ DATA = bytes(range(256)) * 400
 
 @pytest.fixture(params=[True, False], ids=["direct", "sockets"])
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[SocketClient]:
-    async with over_sockets(fast_path=request.param) as made:
+    async with over_sockets(fast_path=request.param, in_threads=request.param) as made:
         yield made
 
 

@@ -356,7 +356,9 @@ async def test_tus_E4_E6_every_byte_pushes_the_expiry(autojump_clock: trio.testi
 
 @pytest.fixture(params=[True, False], ids=["direct", "sockets"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[SocketClient]:
-    async with over_sockets(fast_path=request.param, takeover_probe_s=0.05, pause_hold_s=0.2) as made:
+    async with over_sockets(
+        fast_path=request.param, in_threads=request.param, takeover_probe_s=0.05, pause_hold_s=0.2
+    ) as made:
         yield made
 
 

@@ -322,7 +322,9 @@ async def test_a_full_disk_leaves_what_fitted(plain: BareClient) -> None:
 
 @pytest.fixture(params=[True, False], ids=["direct", "sockets"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[SocketClient]:
-    async with over_sockets(fast_path=request.param, takeover_probe_s=0.05, pause_hold_s=0.2) as made:
+    async with over_sockets(
+        fast_path=request.param, in_threads=request.param, takeover_probe_s=0.05, pause_hold_s=0.2
+    ) as made:
         yield made
 
 

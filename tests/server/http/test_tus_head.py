@@ -172,7 +172,7 @@ async def test_who_only_looks_disturbs_nobody(plain: BareClient) -> None:
 
 @pytest.fixture(params=[True, False], ids=["direct", "sockets"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[SocketClient]:
-    async with over_sockets(fast_path=request.param, takeover_probe_s=0.05) as made:
+    async with over_sockets(fast_path=request.param, in_threads=request.param, takeover_probe_s=0.05) as made:
         yield made
 
 

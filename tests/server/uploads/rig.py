@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import trio
 
 from penstock.protocol.commands import CreateSession, FileSpec, parse_command
 from penstock.protocol.events import Event
-from penstock.server.peer import BodyBroken
+from penstock.server.peer import BodyBroken, Take
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.admission import Claim
@@ -34,13 +34,13 @@ class FedBody:
     def __init__(self, data: bytes = b"", *, length: int | None = None, ended: bool = False) -> None:
         self.length = length
         self.taken = 0
-        self._data: deque[bytes] = deque([data] if data else [])
+        self._data = deque([memoryview(data)] if data else [])
         self._ended = ended
         self._broken = False
         self._moved = trio.lowlevel.ParkingLot()
 
     def feed(self, data: bytes) -> None:
-        self._data.append(data)
+        self._data.append(memoryview(data))
         self._moved.unpark_all()
 
     def end(self) -> None:
@@ -74,6 +74,17 @@ class FedBody:
         if self._ended:
             return 0
         raise trio.WouldBlock
+
+    @contextmanager
+    def in_thread(self) -> Iterator[Take]:
+        """See `ThreadedBody`; the fakes have no thread."""
+
+        def take(into: memoryview, wait_s: float) -> int:
+            with suppress(BodyBroken, trio.WouldBlock):
+                return self.receive_nowait(into)
+            return 0
+
+        yield take
 
 
 def whole_body(data: bytes) -> FedBody:

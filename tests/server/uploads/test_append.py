@@ -33,6 +33,8 @@ from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.offsets import Manner
 from tests.server.uploads.rig import SERVER_KEY, FedBody, Rig, make_rig, whole_body
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 DATA = bytes(range(256)) * 4096  # 1 MiB
 
 
@@ -331,11 +333,13 @@ async def test_new_append_to_a_paused_file_is_held_then_423(autojump_clock: Mock
 async def test_pause_while_the_disk_is_stuck_waits_for_it_alone(autojump_clock: MockClock) -> None:
     rig = await make_rig()
     session_id = await rig.one_file(100)
-    body = FedBody(b"x" * 30, length=100)
+    body = FedBody(b"x", length=100)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(expect, rig, NetworkError, session_id, body)
         await settle()
         rig.blobs.gate = trio.Event()
+        body.feed(b"x" * 29)
+        await settle()
         acked = trio.Event()
 
         async def pause() -> None:

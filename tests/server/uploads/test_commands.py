@@ -27,6 +27,8 @@ from penstock.server.uploads.actor import ANYBODY, Actor
 from penstock.server.uploads.idempotency import IdempotencyKey
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 

@@ -23,6 +23,8 @@ from tests.server.uploads.test_concatenation import concatenate, partial, with_p
 from tests.server.uploads.test_invariants import until
 from tests.server.uploads.test_joining import join
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 async def both(rig: Rig) -> tuple[str, list[Place]]:
     """A registered file of six bytes, and its two halves."""

@@ -36,6 +36,8 @@ from tests.server.uploads.cutting import AtStep, assert_at_rest, at_every_step
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 DATA = bytes(range(256)) * 1024  # 256 KiB
 
 
@@ -624,7 +626,7 @@ async def taken_over(rig: Rig, session_id: str, caller: trio.CancelScope) -> Non
     old, new = FedBody(WHOLE[:100], length=200), whole_body(WHOLE[100:])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(lambda: expect(rig, UploadLocked, session_id, old, offset=0))
-        await until(lambda: old.taken)
+        await until(lambda: old.taken == 100)
         await rig.command("upload-pause", session_id)  # so that the bytes are durable, and may be continued
         await rig.command("upload-resume", session_id)
         await until(lambda: rig.file(session_id).durable == 100)

@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any, Literal
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import given, settings
@@ -30,6 +31,8 @@ from penstock.server.uploads.watch import Wakeup, Watch
 from penstock.storage.errors import StoreError
 from tests.server.uploads.rig import FedBody, Rig, make_rig
 from tests.server.uploads.sums import assert_nothing_held, assert_sums
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 KIB = 1024
 SIZES = {"f1": 200 * KIB, "f2": 90 * KIB, "f3": 0}  # f2's is not registered

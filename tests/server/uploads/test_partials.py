@@ -26,6 +26,8 @@ from tests.server.uploads.test_finals import both, cut_final
 from tests.server.uploads.test_invariants import slow
 from tests.server.uploads.test_joining import refused
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 async def test_a_partials_first_byte_after_the_file_has_ended(autojump_clock: MockClock) -> None:
     rig = await make_rig()

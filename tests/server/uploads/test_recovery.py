@@ -18,6 +18,8 @@ from tests.fakes.state import FakeState
 from tests.server.uploads.crash import killed, without_power
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 async def crash_in_mid_upload(rig: Rig, session_id: str, sent: int, digest: Digest | None = None) -> None:
     """Let `sent` bytes come in and be written, then lose the process: its memory is simply dropped."""

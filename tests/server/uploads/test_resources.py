@@ -35,6 +35,8 @@ from penstock.server.uploads.resources import NewUpload, Place
 from tests.server.uploads.rig import FedBody, Rig, make_rig, whole_body
 from tests.server.uploads.test_invariants import slow
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 async def later(rig: Rig, seconds: float) -> None:
     """Let time pass with the janitor at work."""
