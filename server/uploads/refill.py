@@ -19,8 +19,8 @@ ENOUGH = 4  # a buffer this part of which is full is written: to fill it to the 
 class Refill:
     """One turn in a worker thread, which calls it; the append's own task waits meanwhile.
 
-    `taken` bytes came in; the first `filled` in the buffer may not be written yet. `may_take` is asked before each
-    step whether the gate is open and nobody wants the append to stop.
+    `taken` bytes came in; the first `filled` in the buffer may not be written yet. `may_take` is asked before
+    each step: whether the gate is open, and nobody wants the append to stop.
     """
 
     def __init__(
