@@ -145,6 +145,11 @@ class Crowd:
         if len(self._failures) < MAX_FAILURES:
             self._failures.append(why)
 
+    def close(self) -> None:
+        self._epoll.close()
+        for watcher in self._watchers.values():
+            watcher.socket.close()
+
     # What is asked
 
     def serve(self) -> None:

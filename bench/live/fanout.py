@@ -106,9 +106,9 @@ def burst(entry: Entry, watchers: int, events: int, linger_s: float = 0.0) -> Ma
     Raises: Failed.
     """
     allow_many_files()
-    stage, server = stage_of(entry), entry.server
-    session = stage.session()
-    with crowd() as waiting:
+    server = entry.server
+    with stage_of(entry) as stage, crowd() as waiting:
+        session = stage.session()
         waiting.open(stage, [session] * watchers)
         cpu_s = server.settled_cpu_s()
         waiting.begin_count(events, linger_s=linger_s)

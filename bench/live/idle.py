@@ -129,9 +129,8 @@ class Storm(Workload, frozen=True, kw_only=True):
 
     def sample(self, entry: Entry) -> Mapping[str, float]:
         allow_many_files()
-        stage = stage_of(entry)
-        session, cpu_s = stage.session(), entry.server.settled_cpu_s()
-        with crowd() as coming:
+        with stage_of(entry) as stage, crowd() as coming:
+            session, cpu_s = stage.session(), entry.server.settled_cpu_s()
             opened = coming.open(stage, [session] * self.connections, at_once=self.connections)
             cpu_s = entry.server.settled_cpu_s() - cpu_s
         entry.server.settled_cpu_s()  # they leave: not in anybody else's time
@@ -147,8 +146,11 @@ def resident(entry: Entry, connections: int, *, deflate: bool) -> tuple[float, f
     allow_many_files()
     directory = entry.directory / uuid4().hex
     directory.mkdir()
-    with entry.contestant.running(directory) as server, crowd() as idle:
-        stage = stage_for(entry.contestant, server)
+    with (
+        entry.contestant.running(directory) as server,
+        stage_for(entry.contestant, server) as stage,
+        crowd() as idle,
+    ):
         session = stage.session()
 
         def grown_to(more: int) -> float:

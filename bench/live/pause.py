@@ -82,10 +82,9 @@ class Pause(Workload, frozen=True, kw_only=True):
 @contextmanager
 def _running(entry: Entry, count: int) -> Iterator[tuple[Client, str, Path]]:
     """Uploads that do not end by themselves: a client, their session, and where `f0` is on the disk."""
-    stage = PenstockStage(entry.server)
-    session, targets = stage.uploads(count)
     length = shutil.disk_usage(entry.directory).free // 2 // count  # more than anybody waits for
-    with Client(stage) as client:
+    with PenstockStage(entry.server) as stage, Client(stage) as client:
+        session, targets = stage.uploads(count)
         try:
             with sending(entry.server, targets[:1], length) as one:
                 (first,) = _begun(entry, 1)

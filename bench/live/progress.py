@@ -51,9 +51,9 @@ class Progress(Workload, frozen=True, kw_only=True):
         self.sample(entry)
 
     def sample(self, entry: Entry) -> Mapping[str, float]:
-        stage = PenstockStage(entry.server)
         try:
-            seconds = [self._upload(entry, stage) for _ in range(self.uploads)]
+            with PenstockStage(entry.server) as stage:
+                seconds = [self._upload(entry, stage) for _ in range(self.uploads)]
         finally:
             clear(entry)
         started, completed = zip(*seconds, strict=True)

@@ -12,7 +12,9 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 import msgspec
 
@@ -24,7 +26,7 @@ class Senders:
         self._plan = plan
         self.go_on = threading.Event()
         self._begun = threading.Barrier(len(plan.heads) + 1)
-        self.failures: list[str] = []  # uploads that ended by themselves
+        self._connections: list[socket.socket] = []
         self._source = os.memfd_create("chunk")
         os.ftruncate(self._source, plan.chunk_bytes)
 
@@ -36,33 +38,36 @@ class Senders:
 
     def _send(self, index: int) -> None:
         plan = self._plan
-        with socket.create_connection((plan.host, plan.port)) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = socket.create_connection((plan.host, plan.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.append(connection)
+        with suppress(ConnectionError):  # its answer says why
             connection.sendall(plan.heads[index].encode("ascii"))
             self._chunk(connection)
             self._begun.wait()
             self.go_on.wait()
             # Spread over the pace, as uploads of different people would be.
             due = time.monotonic() + plan.every_s * index / len(plan.heads)
-            with suppress(ConnectionError):
-                while True:
-                    if plan.every_s:
-                        due += plan.every_s
-                        time.sleep(max(due - time.monotonic(), 0))
-                    self._chunk(connection)
-            self.failures.append(self._answer(connection))
+            while True:
+                if plan.every_s:
+                    due += plan.every_s
+                    time.sleep(max(due - time.monotonic(), 0))
+                self._chunk(connection)
 
     def _chunk(self, connection: socket.socket) -> None:
         at, end = 0, self._plan.chunk_bytes
         while at < end:
             at += os.sendfile(connection.fileno(), self._source, at, end - at)
 
-    def _answer(self, connection: socket.socket) -> str:
-        """Why the server did not want the rest."""
-        try:
-            return connection.recv(2000).decode(errors="replace")
-        except OSError as error:
-            return repr(error)
+    def answers(self) -> Iterator[str]:
+        """Of uploads that did not last."""
+        for connection in self._connections:
+            try:
+                yield connection.recv(2000, socket.MSG_DONTWAIT).decode(errors="replace") or "no answer"
+            except BlockingIOError:
+                pass  # as it should be
+            except OSError as error:
+                yield repr(error)
 
 
 if __name__ == "__main__":
@@ -73,5 +78,5 @@ if __name__ == "__main__":
     senders.go_on.set()
     sys.stdin.buffer.read()
     with suppress(BrokenPipeError):  # nobody asks any more
-        print(*senders.failures[:3], sep="; ", flush=True)
+        print(*islice(senders.answers(), 3), sep="; ", flush=True)
     os._exit(0)  # the threads are in the kernel, and have nothing to put away

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from bench.contestants import Contestant, Elsewhere, Penstock
@@ -28,6 +28,12 @@ class Stage(ABC):
     def __init__(self, server: Running) -> None:
         self.host, self.port = server.host, server.port
         self._http = HTTPConnection(server.host, server.port, timeout=ANSWER_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def target(self, session: str) -> str:
         """What a watcher asks for that joins it."""

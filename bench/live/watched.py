@@ -54,14 +54,13 @@ class Watched(Workload, frozen=True, kw_only=True):
         self.sample(entry)
 
     def sample(self, entry: Entry) -> Mapping[str, float]:
-        stage, count = PenstockStage(entry.server), int(entry.variant.how.split()[0])
-        session, (target,) = stage.uploads(1, self.size)
-        request = put(entry, target, self._payload, source_in(entry.shared), 0)
-        plan = Plan(entry.server.host, entry.server.port, [[request]])
+        count = int(entry.variant.how.split()[0])
         try:
-            with crowd() as watchers:
+            with PenstockStage(entry.server) as stage, crowd() as watchers:
+                session, (target,) = stage.uploads(1, self.size)
                 watchers.open(stage, [session] * count)
                 greeted = watchers.told()
+                plan = self._plan(entry, target)
                 weighed = weigh(entry, amount_of_bytes(self.size), lambda: send(plan))
                 told = watchers.told() - greeted
         finally:
@@ -69,6 +68,10 @@ class Watched(Workload, frozen=True, kw_only=True):
         if told < TOLD_AT_LEAST * count:
             raise Failed(f"{count} watchers were told {told} events")
         return {**weighed, "told": told / count if count else 0.0}
+
+    def _plan(self, entry: Entry, target: str) -> Plan:
+        request = put(entry, target, self._payload, source_in(entry.shared), 0)
+        return Plan(entry.server.host, entry.server.port, [[request]])
 
     @property
     def _payload(self) -> Payload:
