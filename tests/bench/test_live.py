@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import processes
 from bench.contestants import PENSTOCK, Contestant, Elsewhere
-from bench.live import WORKLOADS, paced, watching
+from bench.live import WORKLOADS, fanout, paced, watching
 from bench.live.client import Client
 from bench.live.contestants import FrameWriter, SocketioNode, SocketioPython
 from bench.live.fanout import Fanout, GrowthWatchers
@@ -57,7 +58,10 @@ def measured(workload: Workload, contestants: list[Contestant], tmp_path: Path) 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paced, "QUIET_S", 0.3)
+    """Waits that only make figures better."""
+    monkeypatch.setattr(paced, "QUIET_S", 0.2)
+    monkeypatch.setattr(fanout, "LINGER_S", 0.05)
+    monkeypatch.setattr(processes, "SETTLE_S", 0.01)
 
 
 @pytest.mark.slow
