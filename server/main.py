@@ -75,6 +75,7 @@ async def _serve_gateway(settings: Settings, disk: Disk, stop: trio.Event) -> No
     async with _gateway(settings, disk) as (gateway, health), trio.open_nursery() as nursery:
         nursery.start_soon(gateway.clock.follow)
         nursery.start_soon(gateway.janitor.run)
+        nursery.start_soon(gateway.fanout.run)
         app = create_app(gateway, settings, health)
         where = f"data in {settings.data_dir}, fsync {settings.fsync}"
         await _serve(settings, app, stop, where, drain=gateway.drain)

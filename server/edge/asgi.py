@@ -46,6 +46,17 @@ class WebSocketHandle(Protocol):
     async def ping(self, payload: bytes = b"") -> None:
         """Send a ping (at most 125 bytes). Raises: `PeerGone`."""
 
+    def send_nowait(self, frames: bytes) -> bool:
+        """Write whole, ready-made frames if nothing else is being written and the kernel takes them; else
+        False, and nothing of them is written. If `is_behind` afterwards, `catch_up` must be called."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the kernel took only the beginning of what `send_nowait` was given."""
+
+    async def catch_up(self) -> None:
+        """Write the rest of it; any other write does that first, too. Raises: `PeerGone`."""
+
 
 @dataclass(slots=True, eq=False)
 class ConnectionInfo:

@@ -55,6 +55,7 @@ class Transport:
         self._traffic = traffic or Traffic()
         self._write_lock = trio.Lock()
         self._closed = False
+        self._rest = b""  # of what `send_nowait` was given
         self._lent = False
         self._lent_bytes = 0
 
@@ -116,6 +117,27 @@ class Transport:
         poll.register(self._socket.fileno(), select.POLLIN)
         return bool(poll.poll(wait_s * 1000))
 
+    def send_nowait(self, data: bytes) -> bool:
+        """Write if nobody else does and the kernel takes it; False: nothing of it was written.
+
+        If it took only the beginning, the stream `is_behind`: the next `send_all`, be it of nothing, writes
+        the rest first. Somebody must call it soon.
+        """
+        if self._rest or self._closed or not self.plain or self._write_lock.locked():
+            return False
+        try:
+            sent = os.write(self._socket.fileno(), data)
+        except OSError:  # it takes nothing, or the peer is gone: the reader sees that
+            return False
+        self._traffic.bytes_written += sent
+        self._rest = data[sent:]
+        return True
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is left of what `send_nowait` was given."""
+        return bool(self._rest)
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything; the deadline is `send_timeout_s` from the last moment the kernel took a byte.
 
@@ -127,12 +149,15 @@ class Transport:
             if self._closed:
                 raise PeerGone("the stream is closed")
             try:
+                if self._rest:
+                    await self._send_steps(memoryview(self._rest), begun=True)
+                    self._rest = b""
                 await self._send_steps(memoryview(data))
             except PeerGone:
                 self.abort()
                 raise
 
-    async def _send_steps(self, rest: memoryview) -> None:
+    async def _send_steps(self, rest: memoryview, *, begun: bool = False) -> None:
         whole = len(rest)
         try:
             while rest:
@@ -143,7 +168,7 @@ class Transport:
                 if deadline.cancelled_caught:
                     raise PeerTooSlow(f"no byte taken for {self._settings.send_timeout_s} s")
         finally:
-            if rest and (len(rest) < whole or not self.plain):
+            if rest and (begun or len(rest) < whole or not self.plain):
                 self.abort()
 
     async def _send_step(self, rest: memoryview) -> int:

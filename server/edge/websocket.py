@@ -178,6 +178,21 @@ class WebSocket:
         """See `WebSocketHandle`."""
         await self._write(Ping(payload=payload))
 
+    def send_nowait(self, frames: bytes) -> bool:
+        """See `WebSocketHandle`."""
+        if self._frames is None or self._frames.state is not ConnectionState.OPEN:
+            return False
+        return self._transport.send_nowait(frames)
+
+    @property
+    def is_behind(self) -> bool:
+        """See `WebSocketHandle`."""
+        return self._transport.is_behind
+
+    async def catch_up(self) -> None:
+        """See `WebSocketHandle`."""
+        await self._transport.send_all(b"")
+
     async def _accept(self, message: Message) -> None:
         answer, trailing = self._handshake.accept(message)
         self._frames = Connection(ConnectionType.SERVER, trailing_data=trailing)

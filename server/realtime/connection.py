@@ -89,6 +89,7 @@ class Connection:
             repeats=repeats,
             client_id=hello.client_id,
             language=hello.language,
+            send_nowait=self._send_nowait,
         )
         now = trio.current_time()
         self._message_at = now
@@ -96,6 +97,7 @@ class Connection:
         self._heartbeat = heartbeat.Heartbeat(settings.heartbeat_interval_s, settings.heartbeat_timeout_s)
         self._unacked = Unacked[tuple[bytes, Subscription]]()
         self._invalid = 0
+        self._pushing = False
         self._scope = trio.CancelScope()
         self._requests: InOrder
 
@@ -205,8 +207,18 @@ class Connection:
 
     # Writer
 
+    def _send_nowait(self, frames: bytes) -> bool:
+        """Events past the writer, while it waits for some."""
+        if self._pushing or not self._outbox.send_nowait(frames):
+            return False
+        if self._outbox.is_behind:
+            self._wakeup.set()
+        return True
+
     async def _write(self) -> None:
         while not self._gateway.draining.is_set():
+            if self._outbox.is_behind:
+                await self._outbox.catch_up()
             if not await self._push_round():
                 await self._wait()
         await self._tell_status(
@@ -218,10 +230,12 @@ class Connection:
         """At most one entry of each topic, so that none starves; whether there was any."""
         pushed = False
         for subscription in self.subscriptions.live():
+            self._pushing = True
             entry = await subscription.watch.pull()
             if entry is not None:
                 pushed = True
                 await self._push(subscription, entry)
+            self._pushing = False
             if subscription.watch.ended:
                 await self._session_left(subscription)
         return pushed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from penstock.protocol.names import check_session_reference
 from penstock.protocol.pushes import PushEncoder, connection_status
 from penstock.protocol.repeats import Asker, Repeats
 from penstock.protocol.snapshot import Snapshot
+from penstock.protocol.websocket_frames import text_frame
+from penstock.server.realtime.lane import WireLane
 from penstock.server.realtime.outbox import Outbox
 from penstock.server.realtime.subscriptions import Subscription, Subscriptions
 from penstock.server.uploads import trouble
@@ -44,6 +47,7 @@ class Desk:
         repeats: Repeats,
         client_id: str,
         language: str,
+        send_nowait: Callable[[bytes], bool],
     ) -> None:
         self.client_id = client_id
         self._gateway = gateway
@@ -53,6 +57,7 @@ class Desk:
         self._subscriptions = subscriptions
         self._repeats = repeats
         self._language = language
+        self._send_nowait = send_nowait
 
     async def serve(self, request: Request, message_id: str | None) -> None:
         """Do it and answer. Raises: OSError when the peer cannot be reached."""
@@ -102,6 +107,8 @@ class Desk:
         status = connection_status(self.client_id, ConnectionStatus(status="connected"), public)
         await self._outbox.message(MessageType.STATUS, status)
         subscription.acked = True
+        if subscription.has_shared_frames:
+            subscription.watch.lane = WireLane(subscription.encoder, text_frame, self._send_nowait)
         self._wakeup.set()
 
     async def _confirm(

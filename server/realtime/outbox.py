@@ -61,6 +61,22 @@ class Outbox:
             if not self._sealed and (wanted is None or wanted()):
                 await self._send({"type": "websocket.send", "text": frame.decode()})
 
+    def send_nowait(self, frames: bytes) -> bool:
+        """Write ready-made frames while nothing else is written; False: nothing of them was. Never waits."""
+        if self._handle is None or self._sealed or self._lock.locked():
+            return False
+        return self._handle.send_nowait(frames)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the kernel took only the beginning of what `send_nowait` was given."""
+        return self._handle is not None and self._handle.is_behind
+
+    async def catch_up(self) -> None:
+        """Write the rest of it."""
+        if self._handle is not None:
+            await self._handle.catch_up()
+
     async def ask_for_life(self) -> None:
         """A ping, which browsers answer by themselves; a heartbeat message where the server cannot ping."""
         if self._handle is None:

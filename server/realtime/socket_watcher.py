@@ -9,6 +9,7 @@ from penstock.protocol.errors import ServerBusy
 from penstock.protocol.names import check_session_reference
 from penstock.protocol.snapshot import Snapshot
 from penstock.protocol.socket_events import SocketEncoder
+from penstock.server.realtime.lane import WireLane, engineio_frame
 from penstock.server.realtime.socketio.socket import Socket
 from penstock.server.uploads.actor import ANYBODY
 from penstock.server.uploads.gateway import Gateway
@@ -53,6 +54,13 @@ class SocketWatcher:
         encoder = SocketEncoder(joined.snapshot.session_id, self.language)
         self._watches[reference] = joined.watch, encoder
         return joined.snapshot, joined.recovered
+
+    def shorten(self) -> None:
+        """The answers to all joins are on their way: from now on events may take the short one."""
+        send_nowait = self.socket.client.session.send_nowait
+        for watch, encoder in self._watches.values():
+            if watch.lane is None:
+                watch.lane = WireLane(encoder, engineio_frame, send_nowait)
 
     def leave(self, reference: str) -> None:
         """Idempotent. Raises: InvalidSession."""

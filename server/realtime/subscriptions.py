@@ -21,21 +21,26 @@ class Subscription:
         self.acked = False  # nothing is pushed before its client knows that it is subscribed
         self.left = False
         self.wants_acks = False
-        self._encoder = PushEncoder(topic, language)
+        self.encoder = PushEncoder(topic, language)
+
+    @property
+    def has_shared_frames(self) -> bool:
+        """Whether all it is told is the same for others, and nothing has to be acknowledged."""
+        return self.topic.file_id is None and not self.wants_acks
 
     def is_live(self) -> bool:
         return self.acked and not self.left
 
     def frames(self, entry: Entry) -> list[bytes]:
         """An entry as this topic's watchers see it: encoded once for all of them, where that is possible."""
-        if all(self._encoder.is_shared(event) for event in entry.events):
-            return entry.frames(self._encoder)
-        return [self._encoder.encode(event) for event in entry.events]
+        if all(self.encoder.is_shared(event) for event in entry.events):
+            return entry.frames(self.encoder)
+        return [self.encoder.encode(event) for event in entry.events]
 
     def ids_to_ack(self, entry: Entry) -> list[str | None]:
         """Of each event's message: its id if its watcher shall acknowledge it."""
         return [
-            self._encoder.message_id(event) if self.wants_acks and is_important(event) else None
+            self.encoder.message_id(event) if self.wants_acks and is_important(event) else None
             for event in entry.events
         ]
 

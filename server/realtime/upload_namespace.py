@@ -121,6 +121,7 @@ class UploadNamespace(Namespace):
         socket = watcher.socket
         if isinstance(command, JoinSession):
             socket.emit(CONNECTED.NAME, msgspec.to_builtins(CONNECTED))
+            watcher.shorten()
         elif isinstance(command, UploadProgressCommand) and command.request_update:
             event = msgspec.convert(answer["progress"], UploadProgress)
             seen = as_seen(event, event.session_id, watcher.language)

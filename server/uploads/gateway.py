@@ -37,6 +37,7 @@ from penstock.server.uploads.clock import Clock
 from penstock.server.uploads.commands import Answer, Commands, find_file, find_listed
 from penstock.server.uploads.concatenation import Concatenation
 from penstock.server.uploads.creation import Creation
+from penstock.server.uploads.fanout import Fanout
 from penstock.server.uploads.finishing import Finisher
 from penstock.server.uploads.health import DiskHealth
 from penstock.server.uploads.idempotency import Answers, IdempotencyKey
@@ -78,7 +79,7 @@ class GatewayStatistics(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 class Gateway:
     """Sessions, files, appends, commands and watchers over a blob store and a state store.
 
-    Make it with `open`; run `janitor.run` beside it; end it with `drain`.
+    Make it with `open`; run `janitor.run` and `fanout.run` beside it; end it with `drain`.
     """
 
     def __init__(
@@ -94,13 +95,14 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self.clock = Clock()
+        self.fanout = Fanout()
         self.draining = trio.Event()  # set once: endpoints tell their watchers and go
         self.drain_wakeups: set[Wakeup] = set()  # of connections without a task to wait for `draining`
         self._blobs = blobs
         self._store = store
         self._space = Space(blobs, reserved_bytes)
         self._pool = BufferPool(settings.buffer_pool_bytes)
-        self._registry = Registry(store, self._space, settings, self.clock)
+        self._registry = Registry(store, self._space, settings, self.clock, self.fanout)
         self._finisher = Finisher(blobs, server_key)
         self._recovery = Recovery(blobs, boot_id, self._finisher)
         self._admission = Admission(blobs, self._recovery, self._space, settings.max_appends, disk_health)
@@ -371,6 +373,7 @@ class Gateway:
 
     def leave(self, watch: Watch) -> None:
         """End a watch. Idempotent."""
+        watch.lane = None
         watch.session.watches.discard(watch)
 
     def _is_recoverable(self, since: Since, newest: int, oldest: int | None) -> bool:

@@ -15,6 +15,7 @@ from penstock.server.uploads import facts
 from penstock.server.uploads.actor import Actor, Role, Scope
 from penstock.server.uploads.append import Append, StopReason
 from penstock.server.uploads.clock import Clock
+from penstock.server.uploads.fanout import Fanout
 from penstock.server.uploads.session import LiveSession
 from penstock.server.uploads.space import Space
 from penstock.server.uploads.trouble import told
@@ -27,7 +28,9 @@ log = structlog.get_logger()
 class Registry:
     """Finds sessions by id or watch key. A session whose store failed is dropped and loaded anew."""
 
-    def __init__(self, store: StateStore, space: Space, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, store: StateStore, space: Space, settings: Settings, clock: Clock, fanout: Fanout
+    ) -> None:
         self.sessions: dict[str, LiveSession] = {}
         self._by_watch_key: dict[str, str] = {}
         self._loading: dict[str, trio.Event] = {}
@@ -36,6 +39,7 @@ class Registry:
         self._space = space
         self._settings = settings
         self._clock = clock
+        self._fanout = fanout
 
     def now(self) -> float:
         """Unix seconds."""
@@ -83,6 +87,7 @@ class Registry:
             settings=self._settings,
             now=self._clock.now,
             on_fault=self._drop_broken,
+            on_news=self._fanout.tell,
         )
         self.sessions[row.session_id] = session
         self._by_watch_key[row.watch_key] = row.session_id

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from penstock.protocol.events import Event, pack, unpack
+
+SAMPLE_BYTES = 700
 
 Frame = TypeVar("Frame", covariant=True)
 
@@ -33,6 +36,16 @@ class Entry:
         self.events = events
         self.packed = packed
         self._frames: dict[Hashable, list[Any]] = {}  # of the type that the key's encoder makes
+
+    @property
+    def is_sample(self) -> bool:
+        """Of progress: it is nowhere stored."""
+        return not self.packed
+
+    @property
+    def size_bytes(self) -> int:
+        """About as much as a frame of it."""
+        return len(self.packed) or SAMPLE_BYTES
 
     @classmethod
     def fact(cls, seq: int, events: tuple[Event, ...]) -> Entry:
@@ -79,6 +92,12 @@ class Ring:
             self._bytes > self._max_bytes and len(self._entries) > 1
         ):
             self._bytes -= len(self._entries.popleft().packed)
+
+    def after(self, seq: int) -> list[Entry] | None:
+        """The facts that follow, None if some of them are not here."""
+        if seq + 1 < self.first_seq:
+            return None
+        return [*islice(self._entries, seq + 1 - self.first_seq, None)]
 
     def get(self, seq: int) -> Entry | None:
         """The fact of that number, None if it is not here."""

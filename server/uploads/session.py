@@ -55,6 +55,7 @@ class LiveSession:
         settings: Settings,
         now: Callable[[], float],
         on_fault: Callable[[LiveSession, StoreError], None],
+        on_news: Callable[[LiveSession], None],
     ) -> None:
         self.row = row
         self.files: dict[str, LiveFile] = {}
@@ -76,6 +77,7 @@ class LiveSession:
         self._store = store
         self._space = space
         self._on_fault = on_fault
+        self._on_news = on_news
         self._unpublished: deque[tuple[Entry, list[bool]]] = deque()
         self._peak_percent = 0.0
         self._commits = 0  # that were asked for
@@ -336,7 +338,7 @@ class LiveSession:
         if farewell is not None:
             stamp = self.stamp()
             self.farewell = Entry(stamp.seq, (farewell(stamp),))
-        self._wake_all()
+        self.wake_all()
 
     def _next_stamp(self) -> Stamp:
         self.row.seq += 1
@@ -365,9 +367,10 @@ class LiveSession:
             if self._unpublished[0][0].seq != self.ring.seq + 1:
                 return  # one before it could not be stored: the session is broken
             self.ring.append(self._unpublished.popleft()[0])
-        self._wake_all()
+        self._on_news(self)
 
-    def _wake_all(self) -> None:
+    def wake_all(self) -> None:
+        """Let every watcher's writer look for itself."""
         for watch in self.watches:
             watch.wake()
 
@@ -419,3 +422,4 @@ class LiveSession:
         self.version += 1
         for watch in self.watches:
             watch.touch(file.file_id)
+        self._on_news(self)

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from penstock.server.uploads.actor import Role
+from penstock.server.uploads.fanout import Lane
 from penstock.server.uploads.ring import Entry
 from penstock.storage.state.base import StateStore
 
 if TYPE_CHECKING:
     from penstock.server.uploads.session import LiveSession
+
+Place = tuple[object, ...]
+"""Where a watch stands: equal for those that have the same things to be told next."""
 
 REPLAY_BATCH = 100  # facts per read of the state store: a few tens of KiB per replaying watcher
 
@@ -66,11 +70,13 @@ class Watch:
         self.role = role
         self.file_id = file_id
         self.ended = False  # the session has left memory, and all of it was pulled
+        self.lane: Lane | None = None  # a shorter way than `pull`, see `fanout`
         self._store = store
         self._wakeup = wakeup
         self._cursor = cursor
         self._dirty: dict[str, None] = {}  # bounded by the session's files that move
         self._replay: deque[Entry] = deque()
+        self._pulling = False
 
     @property
     def cursor(self) -> int:
@@ -81,16 +87,46 @@ class Watch:
         self._wakeup.set()
 
     def touch(self, file_id: str) -> None:
-        """Note that a file has a newer progress sample."""
+        """Note that a file has a newer progress sample; to be told of it is another matter."""
         if self.file_id is None or self.file_id == file_id:
             self._dirty[file_id] = None
-            self._wakeup.set()
+
+    # The short way
+
+    @property
+    def place(self) -> Place:
+        return (self._pulling, self._cursor, self.file_id, *self._dirty)
+
+    def upcoming(self) -> list[Entry] | None:
+        """What `pull` would give, one after the other. None: only `pull` can do it, or is about to."""
+        facts = self.session.ring.after(self._cursor)
+        if facts is None or self._pulling or self.session.gone:
+            return None
+        if self.file_id is not None:
+            facts = [fact for fact in facts if concerns(fact, self.file_id)]
+        samples = [sample for file_id in self._dirty if (sample := self.session.sample_of(file_id))]
+        return sorted([*facts, *samples], key=_seq)  # a sample follows the fact whose seq it repeats
+
+    def passed(self, seq: int, sampled: Iterable[str]) -> None:
+        """It was told everything up to this fact, and the newest samples of these files."""
+        self._cursor = seq
+        for file_id in sampled:
+            self._dirty.pop(file_id, None)
+
+    # The way of its own writer
 
     async def pull(self) -> Entry | None:
         """The next entry, or None: then wait for the wakeup. Cancel-safe.
 
         Raises: SlowConsumer; StoreError.
         """
+        self._pulling = True
+        try:
+            return await self._pull()
+        finally:
+            self._pulling = False
+
+    async def _pull(self) -> Entry | None:
         fact = await self._next_fact()
         sample = self._next_sample(before_seq=fact.seq if fact else self._cursor + 1)
         if sample is not None:
@@ -139,6 +175,10 @@ class Watch:
         self._replay = deque(Entry.stored(seq, packed) for seq, packed in rows)
         if not self._replay or self._replay[0].seq != self._cursor + 1:
             raise SlowConsumer(f"fact {self._cursor + 1} is no longer kept")
+
+
+def _seq(entry: Entry) -> int:
+    return entry.seq
 
 
 def told_seq(watches: Iterable[Watch], session_id: str, seq: int) -> int:

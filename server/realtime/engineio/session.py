@@ -16,7 +16,7 @@ import trio
 from penstock.protocol.engineio.handshake import Query, Timing, Transport
 from penstock.protocol.engineio.packets import EngineError, Frame, Packet
 from penstock.protocol.engineio.session import CloseReason, Session
-from penstock.server.edge.asgi import Address, Headers, Send
+from penstock.server.edge.asgi import Address, Headers, Send, WebSocketHandle
 from penstock.server.uploads.watch import Wakeup
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class EngineSession:
         self._application: Application  # once it has begun
         self._has_begun = False
         self._send: Send | None = None
+        self._handle: WebSocketHandle | None = None  # of our own edge
+        self._writing = False
         self._moved = trio.lowlevel.ParkingLot()  # something to take, or the end
         self._filling = False
         self._has_let_go = False
@@ -149,10 +151,14 @@ class EngineSession:
     async def _write_some(self) -> bool:
         if self._send is None:
             return False
+        if self._handle is not None and self._handle.is_behind:
+            await self._handle.catch_up()
         frames = self.core.take_websocket()
+        self._writing = bool(frames)
         for frame in frames:
             kind = "bytes" if isinstance(frame, bytes) else "text"
             await self._send({"type": "websocket.send", kind: frame})
+        self._writing = False
         return bool(frames)
 
     async def _fill(self) -> bool:
@@ -179,6 +185,17 @@ class EngineSession:
             log.warning("slow-peer", buffered_bytes=self.core.buffered_bytes)
             self.close(CloseReason.TRANSPORT_ERROR)
         self._wake()
+
+    def send_nowait(self, frames: bytes) -> bool:
+        """Write frames, as they are on a WebSocket's wire, past all that waits here: only while nothing does.
+        Never waits; False: nothing of them was written."""
+        core = self.core
+        if self._handle is None or self._writing or core.buffered_bytes or core.closed is not None:
+            return False
+        written = self._handle.send_nowait(frames)
+        if written and self._handle.is_behind:
+            self._wake()
+        return written
 
     def close(self, reason: CloseReason) -> None:
         """End it at once: what waits is dropped. Idempotent."""
@@ -260,9 +277,9 @@ class EngineSession:
         self.core.probed()
         self._moved.unpark_all()
 
-    def attach(self, send: Send) -> None:
+    def attach(self, send: Send, handle: WebSocketHandle | None) -> None:
         """From now on this WebSocket carries it."""
-        self._send = send
+        self._send, self._handle = send, handle
         self._wake()
 
     @contextmanager

@@ -10,7 +10,7 @@ from penstock.protocol.engineio.handshake import Query, Refusal, Refused, Transp
 from penstock.protocol.engineio.packets import EngineError, Frame, Packet, PacketType, decode
 from penstock.protocol.engineio.session import CloseReason
 from penstock.server.edge.answers import refuse_websocket
-from penstock.server.edge.asgi import Message, Receive, Scope, Send
+from penstock.server.edge.asgi import CONNECTION, Message, Receive, Scope, Send
 from penstock.server.realtime.engineio.session import EngineSession
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def serve(server: EngineServer, scope: Scope, receive: Receive, send: Send
             query.check_handshake("GET", upgrades=True)
             await _begin(server, query, scope, receive, send)
         else:
-            await _change_over(server.find(query.sid), receive, send)
+            await _change_over(server.find(query.sid), scope, receive, send)
     except Refused as refused:
         await _refuse(scope, send, refused.refusal)
 
@@ -45,12 +45,12 @@ async def _begin(server: EngineServer, query: Query, scope: Scope, receive: Rece
     finally:
         if not accepted:
             session.close(CloseReason.TRANSPORT_CLOSE)
-    await _carry(session, receive, send)
+    await _carry(session, scope, receive, send)
 
 
-async def _carry(session: EngineSession, receive: Receive, send: Send) -> None:
+async def _carry(session: EngineSession, scope: Scope, receive: Receive, send: Send) -> None:
     """Read for the session until either is at its end; it writes by itself."""
-    session.attach(send)
+    session.attach(send, scope.get("state", {}).get(CONNECTION))
     try:
         with session.reading():
             while (frame := _frame(await receive())) is not None:
@@ -61,14 +61,14 @@ async def _carry(session: EngineSession, receive: Receive, send: Send) -> None:
         session.close(CloseReason.TRANSPORT_CLOSE)  # unless it has ended by itself
 
 
-async def _change_over(session: EngineSession, receive: Receive, send: Send) -> None:
+async def _change_over(session: EngineSession, scope: Scope, receive: Receive, send: Send) -> None:
     # Accepted and closed, not refused: `ws` takes an HTTP error here for one that nobody handles.
     await send({"type": "websocket.accept"})
     if not session.core.begin_upgrade():
         return
     with session.reading():  # ends with the session
         if await _is_probed(session, receive, send):
-            await _carry(session, receive, send)
+            await _carry(session, scope, receive, send)
 
 
 async def _is_probed(session: EngineSession, receive: Receive, send: Send) -> bool:

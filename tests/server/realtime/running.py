@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import trio
+
 from penstock.server.edge.asgi import Receive, Scope, Send
 from penstock.server.edge.host import Edge
 from penstock.server.realtime.envelope_endpoint import EnvelopeEndpoint
@@ -28,5 +30,7 @@ async def running(**settings: Any) -> AsyncIterator[Running]:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await endpoint(scope, receive, send)
 
-    async with serving(app, **settings) as edge:
+    async with serving(app, **settings) as edge, trio.open_nursery() as nursery:
+        nursery.start_soon(rig.gateway.fanout.run)
         yield Running(rig, endpoint, edge)
+        nursery.cancel_scope.cancel()

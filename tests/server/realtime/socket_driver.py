@@ -15,9 +15,10 @@ import msgspec
 import trio
 import trio.testing
 
-from penstock.server.edge.asgi import Headers, Message, Scope
+from penstock.server.edge.asgi import CONNECTION, Headers, Message, Scope
 from penstock.server.peer import PeerGone, PeerTooSlow
 from penstock.server.realtime.engineio.server import EngineServer
+from tests.server.realtime.wire import Wire
 
 TRANSPORTS = ("websocket", "polling")
 PATIENCE_S = 1000  # of the mock clock: a test that hangs fails at once
@@ -37,6 +38,7 @@ class Client:
         self.reading = trio.Event()
         self.reading.set()
         self.send_timeout_s = 20.0  # of the edge that is not here
+        self.wire = Wire(self._hear, lambda: self.reading)
         self._server = server
         self._transport = transport
         self._query = {"EIO": "4", "transport": transport, **query}
@@ -167,6 +169,7 @@ class Client:
             "query_string": urlencode({**self._query, **more}).encode(),
             "headers": self._headers,
             "client": ("127.0.0.1", 1),
+            "state": {CONNECTION: self.wire},
         }
 
     # WebSocket
@@ -193,6 +196,8 @@ class Client:
             await self.reading.wait()
         if waiting.cancelled_caught:
             raise PeerTooSlow("not read")
+        if self.wire.is_behind:
+            await self.wire.catch_up()
         if message["type"] == "websocket.send":
             self._hear(message["text"])
 

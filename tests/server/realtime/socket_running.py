@@ -62,13 +62,18 @@ class Running(NamedTuple):
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[Running]:
-    """The upload namespace on a gateway with fakes; at the end it must have given everything back."""
+async def running(*, fans_out: bool = True, **settings: Any) -> AsyncIterator[Running]:
+    """The upload namespace on a gateway with fakes; at the end it must have given everything back.
+
+    `fans_out`: events take the short way where there is one, see `server/uploads/fanout.py`.
+    """
     rig = await make_rig(**settings)
     server = socket_server([UploadNamespace(rig.gateway, rig.settings)], rig.settings)
     both = Running(rig, server)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
+        if fans_out:
+            nursery.start_soon(rig.gateway.fanout.run)
         yield both
         await trio.testing.wait_all_tasks_blocked()
         assert both.watches == 0 or server.statistics()["sessions"] > 0

@@ -95,10 +95,10 @@ def all_facts(both: Running, session_id: str) -> list[Fact]:
     ]
 
 
-async def play(plan: list[Step], ring_facts: int) -> None:
+async def play(plan: list[Step], ring_facts: int, fans_out: bool) -> None:
     everybody = [Watcher() for _ in range(WATCHERS)]
     body = FedBody(length=SIZE)
-    async with running(ring_facts=ring_facts, messages_burst=10_000) as both:
+    async with running(fans_out=fans_out, ring_facts=ring_facts, messages_burst=10_000) as both:
         session_id = await both.rig.one_file(SIZE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(both.rig.put, session_id, body)
@@ -153,13 +153,15 @@ async def take_step(
             await settle()
 
 
-def run(plan: list[Step], ring_facts: int) -> None:
-    trio.run(play, plan, ring_facts, clock=MockClock(autojump_threshold=0))
+def run(plan: list[Step], ring_facts: int, fans_out: bool) -> None:
+    trio.run(play, plan, ring_facts, fans_out, clock=MockClock(autojump_threshold=0))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(steps, max_size=25), st.sampled_from([2, 10, 1024]))
-@example([("come", 0), ("facts", 5), ("break off", 0), ("facts", 5), ("come", 0), ("leave", 0)], 2)
-@example([("come", 1), ("stall", 1), ("facts", 20), ("break off", 1), ("bytes", 9), ("come", 1)], 2)
-def test_each_watcher_sees_every_fact_once_and_in_order(plan: list[Step], ring_facts: int) -> None:
-    run(plan, ring_facts)
+@given(st.lists(steps, max_size=25), st.sampled_from([2, 10, 1024]), st.booleans())
+@example([("come", 0), ("facts", 5), ("break off", 0), ("facts", 5), ("come", 0), ("leave", 0)], 2, True)
+@example([("come", 1), ("stall", 1), ("facts", 20), ("break off", 1), ("bytes", 9), ("come", 1)], 2, True)
+def test_each_watcher_sees_every_fact_once_and_in_order(
+    plan: list[Step], ring_facts: int, fans_out: bool
+) -> None:
+    run(plan, ring_facts, fans_out)
