@@ -21,6 +21,8 @@ from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import Frame, GoAwayFrame
 
 from penstock.server.edge.asgi import Headers
+from penstock.server.edge.h2_frames import Frames, Run
+from penstock.server.edge.transport import READ_BYTES
 from penstock.server.settings import KIB, MIB
 
 MAX_STREAMS = 100
@@ -36,11 +38,18 @@ CONNECTION_WINDOW = 8 * MIB
 CONNECTION_CREDIT = CONNECTION_WINDOW // 16  # credited in such steps: a frame of ours per 512 KiB of theirs
 DATA_BACKLOG = 128 * KIB  # two socket writes: one under way, one being filled
 MAX_BACKLOG = MIB  # beyond this only answers to control frames can be waiting: stop reading more of those
+BULK_READ_BYTES = 256 * KIB  # what is read at once of bodies: costs fall until here, and no further
+BULK_SHARE = 15 / 16  # of what was read that must have been body
 DATA_STEP = 64 * KIB  # largest DATA frame, however large the peer allows them: streams take turns
 
 
 class _Machine(H2Connection):
     MAX_CLOSED_STREAMS = 1024  # h2 remembers 65 536 of them: megabytes on a long-lived connection
+
+    def __init__(self, config: H2Configuration) -> None:
+        super().__init__(config)
+        self.incoming_buffer = self.frames = Frames()
+        self._frame_dispatch_table[Run] = self._receive_data_frame
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         """h2 would close the connection here and fail the streams that still run.
@@ -62,6 +71,8 @@ class Link:
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
             },
         )
+        self.read_bytes = READ_BYTES
+        """How much to read next. More while bodies come; of other frames 64 KiB are work enough at a time."""
         self._growth = GROWTH
         self._uncredited = 0
         self._outbox = bytearray()
@@ -94,11 +105,15 @@ class Link:
     def feed(self, data: bytes) -> list[Event]:
         """Take bytes off the wire. Raises `ProtocolError` once the GOAWAY for it is queued."""
         try:
-            return self._machine.receive_data(data)
+            events = self._machine.receive_data(data)
         except ProtocolError as error:
             if self._machine.state_machine.state is not ConnectionState.CLOSED:  # a bad preface
                 self._machine.close_connection(error.error_code)
             raise
+        else:
+            is_bulk = self._machine.frames.payload_bytes > BULK_SHARE * max(len(data), READ_BYTES)
+            self.read_bytes = BULK_READ_BYTES if is_bulk else READ_BYTES
+            return events
         finally:
             self._flush()
 

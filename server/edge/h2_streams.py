@@ -17,7 +17,7 @@ from penstock.server.edge.answers import problem_answer, standard_headers
 from penstock.server.edge.asgi import INFORMATIONAL, ASGIApp, Headers, Message, Scope
 from penstock.server.edge.h2_link import DATA_BACKLOG, FIRST_WINDOW, LARGEST_WINDOW, Link
 from penstock.server.peer import PeerGone, PeerTooSlow
-from penstock.server.settings import Settings
+from penstock.server.settings import KIB, Settings
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110 §5.1, in lower case (RFC 9113 §8.2.1)
 _VALUE = re.compile(rb"[^\x00\r\n]*")
@@ -31,8 +31,31 @@ _CONNECTION_HEADERS = {
     b"upgrade",
 }
 _BODILESS = {204, 304}
+PIECE_BYTES = 16 * KIB
 
 log = structlog.get_logger()
+
+
+class Pieces:
+    """Bytes that wait; in few pieces, however small they came: two neighbours exceed `PIECE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def __len__(self) -> int:
+        """How many pieces."""
+        return len(self._pieces)
+
+    def add(self, data: bytes) -> None:
+        if self._pieces and len(self._pieces[-1]) + len(data) <= PIECE_BYTES:
+            self._pieces[-1] += data
+        elif data:
+            self._pieces.append(data)
+
+    def take(self) -> bytes:
+        """All of them, in one."""
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 class Stream:
@@ -53,7 +76,7 @@ class Stream:
         self._expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         self._failure = (500, "the application gave no answer")  # sent if it indeed gives none
 
-        self._body = bytearray()
+        self._body = Pieces()
         self._arrived = 0
         self._ended = False
         self._end_told = False
@@ -76,7 +99,7 @@ class Stream:
         if self._answered:
             return
         self._arrived += len(data)
-        self._body += data
+        self._body.add(data)
         self._expects_continue = False
         if padding:
             self._credit(padding)
@@ -116,7 +139,7 @@ class Stream:
             log.error("handler-failed", path=self._scope["path"], exc_info=errors)
         if not self._closed:
             await self._answer_failure()
-        self._body.clear()
+        self._body = Pieces()
         self._link.return_growth(self._window - FIRST_WINDOW)
 
     async def receive(self) -> Message:
@@ -177,7 +200,7 @@ class Stream:
         self._expects_continue = False
 
     def _take_body(self) -> Message:
-        body, self._body = bytes(self._body), bytearray()
+        body = self._body.take()
         self._end_told = self._ended
         self._credit(len(body))
         return {"type": "http.request", "body": body, "more_body": not self._ended}
@@ -252,7 +275,7 @@ class Stream:
 
     def _complete(self) -> None:
         self._answered = True
-        self._body.clear()
+        self._body = Pieces()
         self._link.stop_request(self.id)
         self._readable.unpark_all()
 

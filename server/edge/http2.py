@@ -118,14 +118,18 @@ class _Driver:
     async def _read_frames(self, nursery: trio.Nursery, data: bytes) -> None:
         data = data or await self._transport.receive_some()
         while data:
-            for event in self._link.feed(data):
-                if stream := self._act(event):
-                    nursery.start_soon(self._run, stream)
+            self._take(nursery, data)
+            del data  # what was read is not kept while nothing more comes
             # Past this only answers to pings, settings and resets can be waiting: read no more of those.
             while self._link.backlog >= MAX_BACKLOG:
                 await self._link.drained.park()
-            data = await self._transport.receive_some()
+            data = await self._transport.receive_some(self._link.read_bytes)
         self._end("peer gone")
+
+    def _take(self, nursery: trio.Nursery, data: bytes) -> None:
+        for event in self._link.feed(data):
+            if stream := self._act(event):
+                nursery.start_soon(self._run, stream)
 
     async def hang_up(self) -> bool:
         """Tell every stream that the connection is gone, send what is left. Whether all ended in time."""

@@ -9,7 +9,13 @@ from h2.settings import SettingCodes
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame
 
 from penstock.server.edge.asgi import INFORMATIONAL, Message, Receive, Scope, Send
-from penstock.server.edge.h2_link import CONNECTION_WINDOW, FIRST_WINDOW, LARGEST_WINDOW, MAX_STREAMS
+from penstock.server.edge.h2_link import (
+    CONNECTION_CREDIT,
+    CONNECTION_WINDOW,
+    FIRST_WINDOW,
+    LARGEST_WINDOW,
+    MAX_STREAMS,
+)
 from penstock.server.settings import KIB, MIB
 from tests.server.edge.h2_apps import Held, Routes, WaitsForTheEnd, answer, count_body, refuse_early, wait
 from tests.server.edge.h2_client import H2Client, talking
@@ -73,6 +79,29 @@ async def test_a_body_arrives_whole_and_in_order() -> None:
         assert (await client.ask("PUT", body=body)).status == 200
         assert client.pings == 0  # there is nothing to be reset
     assert got == body
+
+
+async def test_bodies_that_come_mixed_arrive_each_whole_and_in_order() -> None:
+    got: dict[str, bytes] = {}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        got[scope["path"]] = body
+        await answer(send)
+
+    async with talking(app) as (client, _):
+        await client.ping()  # for the connection's window
+        bodies = {client.request("PUT", f"/{name}", end=False): name * 30_000 for name in "abc"}
+        for start in range(0, 30_000, 700):
+            for stream_id, body in bodies.items():
+                piece = body[start : start + 700].encode()
+                client.machine.send_data(stream_id, piece, end_stream=start + 700 >= len(body))
+        for stream_id in bodies:
+            assert (await client.answer(stream_id)).status == 200
+    assert got == {f"/{name}": name.encode() * 30_000 for name in "abc"}
 
 
 @pytest.mark.parametrize("pieces", [[b"x" * 200_000], [b"x" * 100_000, b"", b"x" * 100_000, b""]])
@@ -227,6 +256,20 @@ async def test_the_window_grows_to_1_mib_for_a_stream_that_consumes() -> None:
         assert LARGEST_WINDOW * 3 // 4 < outstanding <= LARGEST_WINDOW
         await client.send_body(stream_id, b"")
         assert (await client.answer(stream_id)).body == str(8 * MIB).encode()
+
+
+async def test_windows_are_credited_in_large_steps() -> None:
+    async with talking(count_body) as (client, _):
+        stream_id = client.request("PUT", end=False)
+        await client.send_body(stream_id, bytes(16 * MIB), end=False)
+        await client.ping()
+        mine = [update.delta or 0 for update in client.windows if update.stream_id == stream_id]
+        # Once the window is 1 MiB, nothing under a quarter of it.
+        assert min(mine[-40:]) >= LARGEST_WINDOW // 4
+        assert len(mine) <= 16 * 4 + 4 * 4
+        assert len(client.windows) - len(mine) <= 16 * MIB // CONNECTION_CREDIT + 1
+        await client.send_body(stream_id, b"")
+        await client.answer(stream_id)
 
 
 async def test_the_growth_of_all_streams_is_bounded_and_comes_back() -> None:
