@@ -16,7 +16,7 @@ import trio
 from penstock.protocol.errors import GatewayError
 from penstock.server.peer import Body, BodyBroken, ThreadedBody
 from penstock.server.uploads.buffers import BufferPool
-from penstock.server.uploads.refill import TURN_S, Refill
+from penstock.server.uploads.refill import Refill
 from penstock.server.uploads.sink import Filled, Sink
 from penstock.storage.blobs.base import BlobWriter
 from penstock.storage.errors import StoreError
@@ -64,6 +64,7 @@ class Append:
         self._settings = session.settings
         self._pool = pool
         self._threaded: ThreadedBody | None = None  # the body, if it can be taken in a thread
+        self._is_fast = False  # its socket had more when its last turn was over
         self._limit: int | None = None  # bytes it may still take; None: no known end
         self._gate_open = True
         self._parked = trio.Event()
@@ -189,6 +190,8 @@ class Append:
                 return  # the pause came too late: held back, a whole file would never be finished
             if not self._gate_open:
                 await self.pass_gate()
+            elif self._is_fast and self._threaded:
+                await self._pour(self._threaded)
             elif await self._wait_bytes(body) and await self._take(body):
                 return
 
@@ -231,30 +234,38 @@ class Append:
         return False
 
     async def _pour(self, body: ThreadedBody) -> None:
-        """Store the full buffer, and what comes next, in one thread, until its turn is over."""
-        assert self._filling is not None
-        with trio.CancelScope() as self._waiting, body.in_thread() as take:
+        """Store what was taken, and what comes next, in one thread, until its turn is over."""
+        with trio.CancelScope() as self._waiting:
+            async with self._pool.turns:
+                if self._filling is None:
+                    self._filling = await self._pool.take_largest()
+                await self._take_turn(body, self._filling)
+
+    async def _take_turn(self, body: ThreadedBody, buffer: bytearray) -> None:
+        with body.in_thread() as take:
             refill = Refill(
                 take,
                 self._may_take,
                 filled=self._filled,
-                most_bytes=self._most_bytes(body),
-                turn_s=self._pool.fair_share(TURN_S, self._settings.disk_threads),
+                most_bytes=self._most_bytes(body, len(buffer)),
+                turn_s=self._pool.turn_s,
             )
             try:
-                await self.sink.pour(self._filling, refill)
+                await self.sink.pour(buffer, self._filled, refill)
             finally:
-                self._filled, self._flush_at = refill.filled, trio.current_time() + FLUSH_AFTER_S
+                self._filled = refill.filled
                 self._count(refill.taken)
+                self._is_fast = bool(refill.taken) and not refill.is_dry
                 if not self._filled:
                     self.hand_over_rest()  # owns a buffer only while bytes are in it
 
     def _may_take(self) -> bool:
         return self._gate_open and self.stop_reason is None
 
-    def _most_bytes(self, body: ThreadedBody) -> int:
+    def _most_bytes(self, body: ThreadedBody, step_bytes: int) -> int:
         rest = None if body.length is None else body.length - self.taken_bytes
-        return min(end for end in (self.sink.bytes_until_sync, self._limit, rest) if end is not None)
+        until_sync = max(self.sink.bytes_until_sync, step_bytes)
+        return min(end for end in (until_sync, self._limit, rest) if end is not None)
 
     def _receive(self, body: Body) -> int:
         assert self._filling is not None
@@ -337,6 +348,9 @@ class Append:
 
     async def _first_of(self, event: trio.Event) -> None:
         """Wait for an event of the append, or for its end."""
+        if event.is_set() or self.done.is_set():
+            await trio.lowlevel.checkpoint()
+            return
         async with trio.open_nursery() as nursery:
 
             async def wait(which: trio.Event) -> None:

@@ -9,6 +9,7 @@ import trio
 
 MIN_BYTES = 64 * 1024
 MAX_BYTES = 1024 * 1024
+ROUND_S = 0.05  # then progress is counted
 
 
 class PoolStatistics(msgspec.Struct, frozen=True):
@@ -20,7 +21,9 @@ class PoolStatistics(msgspec.Struct, frozen=True):
 class BufferPool:
     """Buffers of 64 KiB to 1 MiB, a power of two each, `total_bytes` together at most."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, turns: int = 1) -> None:
+        """`turns`: appends that may be read in threads at once, see `refill`."""
+        self.turns = trio.CapacityLimiter(turns)
         self._total_bytes = total_bytes
         self._used_bytes = 0
         self._owners = 0
@@ -30,16 +33,22 @@ class BufferPool:
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(self._total_bytes, self._used_bytes, len(self._waiting))
 
+    async def take_largest(self) -> bytearray:
+        """As `take`, for the few who have a turn: only the pool's end makes it smaller. Cancel-safe."""
+        await trio.lowlevel.checkpoint()
+        while (size := self._fitting(MAX_BYTES)) == 0:
+            await self._waiting.park()
+        return self._taken(size)
+
     async def take(self) -> bytearray:
         """A buffer, its content undefined; waits while none is free. Cancel-safe.
 
         The more appends run, the smaller it is: nobody waits because one has it all.
         """
         await trio.lowlevel.checkpoint()
-        while (size := self._fitting()) == 0:
+        while (size := self._fitting(self._fair_bytes)) == 0:
             await self._waiting.park()
-        self._used_bytes += size
-        return self._warm(size) or bytearray(size)
+        return self._taken(size)
 
     def give_back(self, buffer: bytearray) -> None:
         """End the use of a buffer that `take` gave."""
@@ -55,15 +64,23 @@ class BufferPool:
     def leave(self) -> None:
         self._owners -= 1
 
-    def fair_share(self, whole: float, places: int) -> float:
-        """What each append has of `whole` if they take turns at so many places."""
-        return whole * min(places / max(self._owners, 1), 1)
+    @property
+    def turn_s(self) -> float:
+        """How long an append's turn is: all that are under way shall have one within `ROUND_S`."""
+        return ROUND_S * min(self.turns.total_tokens / max(self._owners, 1), 1)
 
-    def _fitting(self) -> int:
+    def _taken(self, size: int) -> bytearray:
+        self._used_bytes += size
+        return self._warm(size) or bytearray(size)
+
+    @property
+    def _fair_bytes(self) -> int:
+        return self._total_bytes // (2 * max(self._owners, 1))  # two each: one fills while one is written
+
+    def _fitting(self, most_bytes: int) -> int:
         free = self._total_bytes - self._used_bytes
-        fair = self._total_bytes // (2 * max(self._owners, 1))  # two each: one fills while one is written
         size = MAX_BYTES
-        while size > MIN_BYTES and size > fair:
+        while size > MIN_BYTES and size > most_bytes:
             size //= 2
         while size > free and size > MIN_BYTES:
             size //= 2

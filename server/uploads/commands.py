@@ -140,7 +140,9 @@ class Commands:
         while running := [file.append for file in files if file.append and not file.append.parked]:
             for append in running:
                 append.close_gate()
-            await running[0].wait_parked()  # then look again: another one may have taken its place
+            for append in running:
+                await append.wait_parked()
+            # Then look again: another one may have taken its place.
 
     async def _tell_pauses(
         self, session: LiveSession, changed: Sequence[LiveFile], *, latch: bool = False

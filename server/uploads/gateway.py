@@ -6,6 +6,7 @@ nothing, or `StoreError` when the storage itself is in trouble.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -101,7 +102,9 @@ class Gateway:
         self._blobs = blobs
         self._store = store
         self._space = Space(blobs, reserved_bytes)
-        self._pool = BufferPool(settings.buffer_pool_bytes)
+        # More threads than cores would only wait for each other, and the loop for all of them.
+        turns = min(settings.disk_threads, len(os.sched_getaffinity(0)))
+        self._pool = BufferPool(settings.buffer_pool_bytes, turns)
         self._registry = Registry(store, self._space, settings, self.clock, self.fanout)
         self._finisher = Finisher(blobs, server_key)
         self._recovery = Recovery(blobs, boot_id, self._finisher)

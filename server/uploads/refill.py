@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from penstock.server.peer import Take
 
-TURN_S = 0.05  # then progress is counted, and others have their turn
 WAIT_S = 0.002  # a sender that pauses for longer is not worth a thread
 ENOUGH = 4  # a buffer this part of which is full is written: to fill it to the brim takes many small reads
 
@@ -28,25 +27,31 @@ class Refill:
     ) -> None:
         self.taken = 0
         self.filled = filled
+        self.is_dry = False  # the sender was slower than we
         self._take = take
         self._may_take = may_take
         self._most_bytes = most_bytes
         self._turn_s = turn_s
-        self._ends_at = 0.0
+        self._ends_at: float | None = None  # known once it has begun
 
     def __call__(self, buffer: memoryview) -> int:
-        """How many bytes to write now; 0: the turn is over, and what is in the buffer stays there."""
+        """How many bytes to write now; 0: the turn is over."""
         self.filled = 0
+        if self._is_over():
+            return 0
         enough = len(buffer) // ENOUGH
-        self._ends_at = self._ends_at or time.monotonic() + self._turn_s
-        while self.filled < enough and self._goes_on():
+        while self.filled < enough and self.taken < self._most_bytes and self._may_take():
             room = min(len(buffer) - self.filled, self._most_bytes - self.taken)
             count = self._take(buffer[self.filled : self.filled + room], WAIT_S)
             if not count:
+                self.is_dry = True
                 break
             self.filled += count
             self.taken += count
-        return self.filled if self.filled >= enough else 0
+        return self.filled
 
-    def _goes_on(self) -> bool:
-        return self.taken < self._most_bytes and self._may_take() and time.monotonic() < self._ends_at
+    def _is_over(self) -> bool:
+        if self._ends_at is None:  # one buffer is always had
+            self._ends_at = time.monotonic() + self._turn_s
+            return False
+        return self.is_dry or time.monotonic() >= self._ends_at

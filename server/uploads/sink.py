@@ -83,20 +83,22 @@ class Sink:
         await self.writer.sync()
         await self._promise(self.writer)
 
-    async def pour(self, buffer: bytearray, refill: Callable[[memoryview], int]) -> None:
-        """Write a full buffer, and go on in the same thread as long as it is refilled; see `BlobWriter`.
+    async def pour(self, buffer: bytearray, filled: int, refill: Callable[[memoryview], int]) -> None:
+        """Write what a buffer has, and go on in the same thread as long as it is refilled; see `BlobWriter`.
 
         For whoever fills, while nothing else is put. Raises: StoreError.
         """
         assert self.writer is not None
         start = self.writer.written
         await self.wait_empty()
-        await self.writer.pour(memoryview(buffer), refill, hashes=self.hashes)
+        await self.writer.pour(memoryview(buffer), filled, refill, hashes=self.hashes)
         await self.wrote_elsewhere(self.writer.written - start)
 
     @property
     def bytes_until_sync(self) -> int:
         """How many may be written before they are to be synced."""
+        if self.keeps_floor:  # they will be when they are verified
+            return self._settings.sync_every_bytes
         return max(self._settings.sync_every_bytes - self._unsynced_bytes, 0)
 
     async def wrote_elsewhere(self, count: int) -> None:

@@ -34,13 +34,18 @@ class BlobWriter(Protocol):
         """
 
     async def pour(
-        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+        self,
+        buffer: memoryview,
+        filled: int,
+        refill: Callable[[memoryview], int],
+        *,
+        hashes: Sequence[Hash] = (),
     ) -> None:
-        """Append all of `data`, then, in the same hop, what `refill(data)` put there (it returns how much),
-        again and again until it says 0.
+        """Append the first `filled` bytes of a buffer, then, in the same hop, as many as `refill(buffer)`
+        says it has put there, again and again until it says 0.
 
         `refill` is called in a worker thread, blocks and does not raise; how long this takes is its business.
-        Otherwise as `write`: an error leaves in `data` what it was about to append.
+        Otherwise as `write`: an error leaves in the buffer what it was about to append.
         """
 
     async def copy_from(self, source: str, start: int, count: int) -> None:

@@ -57,11 +57,16 @@ class LocalWriter:
         self._store.statistics.syncs += sync and self._store.syncs_appends
 
     async def pour(
-        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+        self,
+        buffer: memoryview,
+        filled: int,
+        refill: Callable[[memoryview], int],
+        *,
+        hashes: Sequence[Hash] = (),
     ) -> None:
         start = self._written
         try:
-            await self._store.disk.run(self._pour, data, refill, hashes)
+            await self._store.disk.run(self._pour, buffer, filled, refill, hashes)
         finally:
             self._store.statistics.written_bytes += self._written - start
 
@@ -91,11 +96,14 @@ class LocalWriter:
         if sync:
             self._sync()
 
-    def _pour(self, data: memoryview, refill: Callable[[memoryview], int], hashes: Sequence[Hash]) -> None:
-        count = len(data)
+    def _pour(
+        self, buffer: memoryview, filled: int, refill: Callable[[memoryview], int], hashes: Sequence[Hash]
+    ) -> None:
+        self._check()
+        count = filled or refill(buffer)
         while count:
-            self._write(data[:count], False, hashes)
-            count = refill(data)
+            self._write(buffer[:count], False, hashes)
+            count = refill(buffer)
 
     def _copy_from(self, source: str, start: int, count: int) -> None:
         self._check()

@@ -136,10 +136,9 @@ class Refills:
 async def test_pouring_goes_on_as_long_as_there_is_a_refill(store: BlobStore) -> None:
     sha256, whole = hashlib.sha256(), b"beginsgoes onends"
     writer = await store.open_writer(KEY, at=0)
+    refills = Refills(b"goes o", b"n", b"ends")
     with assert_checkpoints():
-        await writer.pour(
-            memoryview(bytearray(b"begins")), Refills(b"goes o", b"n", b"ends"), hashes=[sha256]
-        )
+        await writer.pour(memoryview(bytearray(b"begins...")), 6, refills, hashes=[sha256])
     assert writer.written == len(whole)
     assert sha256.digest() == hashlib.sha256(whole).digest()
     await writer.write(memoryview(b"!"), sync=True)
@@ -147,12 +146,20 @@ async def test_pouring_goes_on_as_long_as_there_is_a_refill(store: BlobStore) ->
     assert await incoming_content(store) == whole + b"!"
 
 
+async def test_pouring_begins_with_a_refill_if_nothing_is_there(store: BlobStore) -> None:
+    writer = await store.open_writer(KEY, at=0)
+    await writer.pour(memoryview(bytearray(4)), 0, Refills(b"one", b"two"))
+    await writer.pour(memoryview(bytearray(4)), 0, Refills())
+    await writer.aclose()
+    assert await incoming_content(store) == b"onetwo"
+
+
 async def test_nothing_is_poured_by_a_closed_writer(store: BlobStore) -> None:
     writer = await store.open_writer(KEY, at=0)
     await writer.aclose()
     refills = Refills(b"more")
     with pytest.raises(StoreError):
-        await writer.pour(memoryview(bytearray(b"begin")), refills)
+        await writer.pour(memoryview(bytearray(b"begin")), 5, refills)
     assert refills.pieces == [b"more"]
     assert await store.size(KEY) == 0
 

@@ -54,17 +54,22 @@ class FakeWriter:
             self._sync()
 
     async def pour(
-        self, data: memoryview, refill: Callable[[memoryview], int], *, hashes: Sequence[Hash] = ()
+        self,
+        buffer: memoryview,
+        filled: int,
+        refill: Callable[[memoryview], int],
+        *,
+        hashes: Sequence[Hash] = (),
     ) -> None:
         self._check()
         await self._store.turn()
-        count = len(data)
+        self._check()
+        count = filled or refill(buffer)
         while count:
-            self._check()
-            self._append(data[:count])
+            self._append(buffer[:count])
             for hash_ in hashes:
-                hash_.update(data[:count])
-            count = refill(data)
+                hash_.update(buffer[:count])
+            count = refill(buffer)
 
     async def copy_from(self, source: str, start: int, count: int) -> None:
         checked_key(source)

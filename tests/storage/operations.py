@@ -166,7 +166,7 @@ OPERATIONS: dict[str, Operation] = {
         whole=True,
     ),
     "pour": Operation(
-        lambda world: world.writer.pour(memoryview(bytearray(MORE)), lambda buffer: 0),
+        lambda world: world.writer.pour(memoryview(bytearray(MORE)), len(MORE), lambda buffer: 0),
         leaves={incoming(KEY): BLOB + MORE},
         writes=True,
         whole=True,

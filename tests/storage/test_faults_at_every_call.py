@@ -271,7 +271,7 @@ async def test_what_was_poured_before_the_error_stays(memory: Path, nth: int) ->
     async with world(memory) as there:
         there.kernel.fail(errno.ENOSPC, nth=nth, name="pwrite", path="incoming/")
         with pytest.raises(StoreFull):
-            await there.writer.pour(buffer, refill)
+            await there.writer.pour(buffer, len(buffer), refill)
         there.kernel.heal()
         assert there.files()[incoming(KEY)] == BLOB + b"".join(pieces[: nth - 1])
         assert bytes(buffer).startswith(pieces[nth - 1])

@@ -45,8 +45,8 @@ def run(refill: Refill) -> bytes:
     buffer, written = memoryview(bytearray(BUFFER_BYTES)), bytearray()
     while count := refill(buffer):
         written += buffer[:count]
-    assert len(written) + refill.filled == refill.taken
-    return bytes(written + buffer[: refill.filled])
+    assert refill.filled == 0
+    return bytes(written)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,12 @@ def test_everything_that_comes_is_there_in_order(pieces: tuple[bytes, ...]) -> N
     assert socket.waits == {WAIT_S}
 
 
-def test_a_quarter_of_a_buffer_is_written_less_is_not() -> None:
+def test_a_buffer_of_which_a_quarter_is_full_is_written() -> None:
     buffer = memoryview(bytearray(BUFFER_BYTES))
-    assert turn(Socket(b"abcd", b"e"))(buffer) == 4
-    few = turn(Socket(b"abc"))
-    assert (few(buffer), few.filled) == (0, 3)
+    refill = turn(Socket(b"abcd", b"e"))
+    assert (refill(buffer), refill.is_dry) == (4, False)
+    assert (refill(buffer), refill.is_dry) == (1, True)
+    assert (refill(buffer), refill.filled) == (0, 0)
 
 
 def test_a_turn_before_its_first_refill_leaves_the_buffer_full() -> None:
@@ -84,7 +85,14 @@ def test_a_stop_ends_it_before_the_next_byte() -> None:
     assert len(run(refill)) == refill.taken == 6
 
 
-def test_it_is_over_when_its_time_is() -> None:
+@pytest.mark.parametrize("turn_s", [0.0, 1e-9])
+def test_when_its_time_is_over_one_buffer_was_had(turn_s: float) -> None:
     socket = Socket(b"x" * 100)
-    assert run(turn(socket, turn_s=0.0)) == b""
-    assert len(socket.left) == 100
+    refill = turn(socket, turn_s=turn_s)
+    assert run(refill) == b"x" * BUFFER_BYTES
+    assert not refill.is_dry
+
+
+def test_a_sender_that_has_a_pause_ends_it() -> None:
+    refill = turn(Socket())
+    assert (run(refill), refill.is_dry) == (b"", True)
