@@ -10,7 +10,7 @@ from penstock.protocol.header_fields import Fields
 
 UPLOADS = "/files"
 
-_ID = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"(?:[0-9a-f]{12})?[0-9a-f]{32}")  # the older ones have no time
 _PATH = re.compile(rf"(?:/[A-Za-z0-9._~%-]+)*{UPLOADS}/({_ID.pattern})")  # below what a proxy put before it
 _VISIBLE = re.compile(r"[!-~]+")
 _DRAFT_FIELDS = ("Upload-Draft-Interop-Version", "Upload-Complete", "Upload-Incomplete")
@@ -18,7 +18,7 @@ _DRAFT_TYPE = "application/partial-upload"
 
 
 def is_upload_id(text: str) -> bool:
-    """Whether an upload may be called that: 128 random bits in lower-case hex."""
+    """Whether an upload may be called that: a time and 128 random bits in lower-case hex."""
     return _ID.fullmatch(text) is not None
 
 

@@ -11,7 +11,15 @@ import msgspec
 
 from penstock.protocol.commands import CreateSession, FileSpec
 from penstock.protocol.errors import FileSizeExceeded, InvalidMessage, ServerBusy, UnsupportedFormat
-from penstock.protocol.names import watch_key
+from penstock.protocol.lifecycle import Input, State, advance
+from penstock.protocol.names import (
+    ORDERED_NOISE_BYTES,
+    UPLOAD_NOISE_BYTES,
+    file_id,
+    stored_name,
+    upload_id,
+    watch_key,
+)
 from penstock.protocol.times import iso
 from penstock.server.settings import Settings
 from penstock.server.uploads.actor import Actor
@@ -24,6 +32,7 @@ from penstock.server.uploads.views import tus_url, upload_url
 from penstock.storage.state.base import FileRow, SessionRow
 
 Created = dict[str, Any]  # the answer's body, as plain JSON values
+WHOLE = advance(advance(State.PENDING, Input.START), Input.LAST_BYTE)  # of a file that came at once
 
 
 class Creation:
@@ -134,12 +143,25 @@ class Creation:
         self._check_files([spec], have=session.files)
         return session.add_file(self._row(session, spec))
 
-    def _row(self, session: LiveSession, spec: FileSpec) -> FileRow:
+    def enrol_whole(self, session: LiveSession, spec: FileSpec, size: int, now: float) -> LiveFile:
+        """As `enrol`, a file that came whole and is about to be put into its place."""
+        self._check_room(len(session.files) + 1)
+        self._check_format(0, spec)
+        row = self._row(session, spec, now)
+        row.state, row.started_at, row.file_size = WHOLE, now, size
+        row.stored_name = stored_name(
+            self._server_key, row.session_id, row.file_id, row.attempt, now, row.file_name
+        )
+        return session.add_file(row)
+
+    def _row(self, session: LiveSession, spec: FileSpec, now: float | None = None) -> FileRow:
+        now = session.now() if now is None else now
+        noise = secrets.token_bytes(UPLOAD_NOISE_BYTES + ORDERED_NOISE_BYTES)
         return FileRow(
             session_id=session.session_id,
-            file_id=spec.file_id or str(uuid4()),
+            file_id=spec.file_id or file_id(now, noise[UPLOAD_NOISE_BYTES:]),
             position=len(session.files),
-            upload_id=secrets.token_hex(16),
+            upload_id=upload_id(now, noise),
             file_name=spec.file_name,
             file_type=spec.file_type,
             file_size=spec.file_size,
@@ -164,9 +186,7 @@ class Creation:
             raise InvalidMessage(f"metadata: at most {limit} bytes as JSON are allowed")
 
     def _check_files(self, specs: Sequence[FileSpec], have: Sequence[str] | dict[str, LiveFile]) -> None:
-        most = self._settings.max_session_files
-        if len(have) + len(specs) > most:
-            raise ServerBusy(f"files: a session holds at most {most} files; create another session")
+        self._check_room(len(have) + len(specs))
         seen: set[str] = set()
         for index, spec in enumerate(specs):
             if spec.file_id is not None and (spec.file_id in have or spec.file_id in seen):
@@ -174,6 +194,11 @@ class Creation:
             seen.add(spec.file_id or "")
             self._check_size(index, spec)
             self._check_format(index, spec)
+
+    def _check_room(self, files: int) -> None:
+        most = self._settings.max_session_files
+        if files > most:
+            raise ServerBusy(f"files: a session holds at most {most} files; create another session")
 
     def _check_size(self, index: int, spec: FileSpec) -> None:
         limit = self._settings.max_file_bytes

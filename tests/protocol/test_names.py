@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from itertools import combinations
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import example, given
@@ -17,17 +17,21 @@ from penstock.protocol.names import (
     check_file_id,
     check_file_name,
     check_session_reference,
+    file_id,
     is_category,
     is_watch_key,
     public_id,
     safe_name,
     stored_name,
+    upload_id,
     watch_key,
 )
+from penstock.protocol.upload_resources import is_upload_id
 from penstock.storage.blobs.names import is_name
 
 KEY = bytes(range(32))
 SID = "550e8400-e29b-41d4-a716-446655440000"
+NOW = 1_768_473_000
 OTHER_SID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 
 anything = st.text(st.characters())  # lone surrogates too
@@ -181,9 +185,9 @@ def test_a_bad_session_reference(reference: str) -> None:
 
 
 def test_links_that_were_given_away_stay_valid() -> None:
-    """Computed once; another value would break every share link."""
+    """Computed once; another value would break every share link. (Public ids are kept in their rows.)"""
     assert watch_key(KEY, SID) == "w_ca6d81ab650d5330a5ce868a676f8f825fcb42a0"
-    assert public_id(KEY, SID, "file-1", 1) == "11fffd3f-223b-48f4-a037-205f23b96cdc"
+    assert public_id(KEY, SID, "file-1", 1, NOW) == "019bc134-7840-7a29-88da-b0914c6dfe2a"
 
 
 def test_a_watch_key_looks_like_one() -> None:
@@ -191,29 +195,57 @@ def test_a_watch_key_looks_like_one() -> None:
     assert not is_watch_key(SID)
 
 
-def test_a_public_id_looks_like_a_session_id_of_nobody() -> None:
-    assert UUID(public_id(KEY, SID, "file-1", 1)).version == 4
+def test_an_id_of_ours_is_a_uuid_and_never_a_session_id() -> None:
+    for made in (public_id(KEY, SID, "file-1", 1, NOW), file_id(NOW, bytes(range(10)))):
+        assert str(UUID(made)) == made
+        assert (UUID(made).version, UUID(made).variant) == (7, RFC_4122)
+        assert UUID(made).int >> 80 == NOW * 1000
+        with pytest.raises(InvalidSession):
+            check_session_reference(made)
+
+
+def test_an_upload_id_has_128_random_bits() -> None:
+    noise = bytes(range(0xF0, 0x100))
+    made = upload_id(NOW, noise)
+    assert is_upload_id(made)
+    assert (int(made[:12], 16), made[12:]) == (NOW * 1000, noise.hex())
+
+
+@given(st.lists(st.binary(min_size=10, max_size=10), unique=True, max_size=8))
+def test_a_file_id_has_74(dice: list[bytes]) -> None:
+    spared = {int.from_bytes(noise) & ~(0b11 << 66 | 0b1111) for noise in dice}
+    assert len({file_id(NOW, noise) for noise in dice}) == len(spared)
+
+
+@given(st.integers(0, 2**41), st.integers(2, 10**12), st.binary(min_size=16, max_size=16))
+def test_ids_are_in_order_of_time(unix_ms: int, later_ms: int, noise: bytes) -> None:
+    """So they come at the end of an index, wherever the random part would have put them."""
+    first, second = unix_ms / 1000, (unix_ms + later_ms) / 1000
+    highest = b"\xff" * 16
+    assert upload_id(first, highest) < upload_id(second, noise)
+    assert file_id(first, highest) < file_id(second, noise)
+    assert public_id(KEY, SID, "f", 1, first) < public_id(KEY, SID, "f", 1, second)
 
 
 def test_every_input_makes_another_key() -> None:
     made = [watch_key(KEY, SID), watch_key(KEY, OTHER_SID), watch_key(KEY[1:], SID)]
     made += [
-        public_id(KEY, SID, "file-1", 1),
-        public_id(KEY[1:], SID, "file-1", 1),
-        public_id(KEY, OTHER_SID, "file-1", 1),
-        public_id(KEY, SID, "file-2", 1),
-        public_id(KEY, SID, "file-1", 2),
-        public_id(KEY, SID, "file-11", 1),
-        public_id(KEY, SID, "file-", 11),  # where one input ends matters
-        public_id(KEY, SID, "file-1", 11),
+        public_id(KEY, SID, "file-1", 1, NOW),
+        public_id(KEY[1:], SID, "file-1", 1, NOW),
+        public_id(KEY, OTHER_SID, "file-1", 1, NOW),
+        public_id(KEY, SID, "file-2", 1, NOW),
+        public_id(KEY, SID, "file-1", 2, NOW),
+        public_id(KEY, SID, "file-11", 1, NOW),
+        public_id(KEY, SID, "file-", 11, NOW),  # where one input ends matters
+        public_id(KEY, SID, "file-1", 11, NOW),
     ]
     bare = [one.removeprefix("w_").replace("-", "") for one in made]
-    assert not [pair for pair in combinations(bare, 2) if pair[0][:10] == pair[1][:10]]
+    assert not [pair for pair in combinations(bare, 2) if pair[0][-10:] == pair[1][-10:]]
 
 
 @given(st.uuids(version=4), st.from_regex(r"[A-Za-z0-9._-]{4,128}", fullmatch=True))
-def test_nothing_of_an_id_can_be_seen(session_id: UUID, file_id: str) -> None:
-    made = watch_key(KEY, str(session_id)) + public_id(KEY, str(session_id), file_id, 1)
+def test_nothing_of_an_id_can_be_seen(session_id: UUID, name: str) -> None:
+    made = watch_key(KEY, str(session_id)) + public_id(KEY, str(session_id), name, 1, NOW)
     parts = [str(session_id), session_id.hex, *str(session_id).split("-")[::4]]
     assert not [part for part in parts if part in made]
 
@@ -221,8 +253,8 @@ def test_nothing_of_an_id_can_be_seen(session_id: UUID, file_id: str) -> None:
 @given(anything, st.from_regex(r"[A-Za-z0-9._-]{1,128}", fullmatch=True), st.integers(1, 10**6))
 @example("x" * 300, "..", 1)
 @example("名" * 300, "a", 1)
-def test_a_stored_name_fits_any_file_system(name: str, file_id: str, attempt: int) -> None:
-    made = stored_name(KEY, SID, file_id, attempt, 1768473000.25, name)
+def test_a_stored_name_fits_any_file_system(name: str, called: str, attempt: int) -> None:
+    made = stored_name(KEY, SID, called, attempt, 1768473000.25, name)
     assert len(made.encode()) <= 255
     assert not set(made) & set("/\\\0")
     assert is_name(made), "the store takes it"

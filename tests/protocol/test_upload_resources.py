@@ -17,6 +17,9 @@ ID = "0123456789abcdef" * 2
     [
         (ID, True),
         ("0" * 32, True),
+        ("0" * 12 + ID, True),
+        ("0" * 11 + ID, False),
+        ("0" * 13 + ID, False),
         (ID.upper(), False),
         (ID[1:], False),
         (ID + "0", False),

@@ -154,7 +154,7 @@ TARGETS = (
     ),
     Target(
         "upload-url",
-        "of a URL nothing is taken but 32 hex digits that stand in it, and those only if the URL is ours",
+        "of a URL nothing is taken but the id that stands in it, and those only if the URL is ours",
         (upload_id_in, is_upload_id, parts_of, is_final),
         (
             _UPLOAD,

@@ -208,7 +208,7 @@ async def test_rufh_F5_content_codings_stay_and_transfer_codings_go(draft: Draft
 async def test_rufh_S5_urls_cannot_be_guessed(draft: DraftClient) -> None:
     urls = {await draft.started() for _ in range(5)}
     assert len(urls) == 5
-    assert {len(url.rpartition("/")[2]) for url in urls} == {32}
+    assert {len(url.rpartition("/")[2]) for url in urls} == {44}, "a time, 128 random bits"
     assert (await draft.head("/files/" + "0" * 32)).status == 404
 
 

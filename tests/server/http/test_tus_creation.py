@@ -72,7 +72,7 @@ async def test_tus_C1_C8_a_new_upload(plain: BareClient, path: str) -> None:
     answer = await plain.ask("POST", path, b"", {**TUS, "Upload-Length": "5"})
     assert (answer.status, answer.body) == (201, b"")
     url = answer.headers["location"]
-    assert len(url.removeprefix("/files/")) == 32
+    assert len(url.removeprefix("/files/")) == 44
     assert answer.headers["upload-offset"] == "0"
     looked = await head(plain, url)
     assert (looked.headers["upload-offset"], looked.headers["upload-length"]) == ("0", "5")
