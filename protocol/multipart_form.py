@@ -57,7 +57,7 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
     Raises: InvalidMessage when it does not say which field it is.
     """
     came = list(headers)
-    if any("\n" in text for line in came for text in line):
+    if any("\n" in name or "\n" in value for name, value in came):
         # Whether the parser minds depends on how the body was cut into segments; we do where we see it.
         raise InvalidMessage("a part of the form has a line break within a line of its head")
     lines = dict(came)  # of repeated ones the last
@@ -68,7 +68,7 @@ def parse_part_head(headers: Iterable[tuple[str, str]]) -> PartHead:
     name = parameters.get("name")
     if name is None:
         raise InvalidMessage("a part of the form has no name in its Content-Disposition")
-    extended = parse_extended(parameters.get("filename*", ""))
+    extended = parse_extended(parameters["filename*"]) if "filename*" in parameters else None
     filename = parameters.get("filename") if extended is None else extended
     return PartHead(
         _unescaped(name),

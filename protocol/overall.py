@@ -50,7 +50,7 @@ class Tally(msgspec.Struct):
 
     def shift(self, state: State, by: int) -> None:
         """Count a file in (+1) or out (-1) of a state."""
-        setattr(self, state.value, getattr(self, state.value) + by)
+        setattr(self, state, getattr(self, state) + by)
 
     def all_ended(self, *, lapsed: bool) -> bool:
         """Whether every file has ended; with `lapsed` the retrying ones count as ended (and failed)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -46,6 +47,7 @@ def public_status(state: State) -> str:
     return State.FAILED.value if state is State.RETRYING else state.value
 
 
+@lru_cache(maxsize=512)  # asked twice for each file of a batch
 def upload_path(category: str, stored_name: str) -> str:
     """Where a finished file is downloaded."""
     return f"/upload/{category}/{quote(stored_name)}"

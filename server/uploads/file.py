@@ -85,6 +85,8 @@ class LiveFile:
         """Declared bytes that are still to be stored; its partials reserve their own."""
         if self.ended or self.row.file_size is None:
             return 0
+        if not self.parts:
+            return max(self.row.file_size - self.received, 0)
         elsewhere = sum(part.row.file_size or part.received for part in self.parts if not part.ended)
         return max(self.row.file_size - max(self.received, elsewhere), 0)
 

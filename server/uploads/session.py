@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,24 @@ if TYPE_CHECKING:
     from penstock.server.uploads.watch import Watch
 
 FactMaker = Callable[[Stamp], Event]
+
+_NOTHING = nullcontext()
+
+
+class _Change:
+    """See `LiveSession.changing`. No generator: small files go through some of them each."""
+
+    __slots__ = ("_file", "_outer", "_session")
+
+    def __init__(self, session: LiveSession, file: LiveFile) -> None:
+        self._session = session
+        self._file = file
+
+    def __enter__(self) -> None:
+        self._outer = self._session.begin_change(self._file)
+
+    def __exit__(self, *_: object) -> None:
+        self._session.end_change(self._file, self._outer)
 
 
 class LiveSession:
@@ -132,24 +150,25 @@ class LiveSession:
 
     # Changes in memory
 
-    @contextmanager
-    def changing(self, file: LiveFile) -> Iterator[None]:
+    def changing(self, file: LiveFile) -> AbstractContextManager[None]:
         """Around every change of a file that the sums could see. Never around a wait; within itself it is
         nothing."""
-        if self._changing is file:
-            yield
-            return
+        return _NOTHING if self._changing is file else _Change(self, file)
+
+    def begin_change(self, file: LiveFile) -> LiveFile | None:
+        """See `changing`. Returns what `end_change` is to be given."""
         outer, self._changing = self._changing, file
+        self._count(file, -1)
         # A partial's bytes are its file's progress, and its size is part of what that reserves.
-        counted = [file] if file.whole is None or file.whole is outer else [file, file.whole]
-        for one in counted:
-            self._count(one, -1)
-        try:
-            yield
-        finally:
-            for one in counted:
-                self._count(one, +1)
-            self._changing = outer
+        if file.whole is not None and file.whole is not outer:
+            self._count(file.whole, -1)
+        return outer
+
+    def end_change(self, file: LiveFile, outer: LiveFile | None) -> None:
+        self._count(file, +1)
+        if file.whole is not None and file.whole is not outer:
+            self._count(file.whole, +1)
+        self._changing = outer
 
     def add_file(self, row: FileRow) -> LiveFile:
         file = LiveFile(row)
@@ -186,7 +205,8 @@ class LiveSession:
                 file.throttle = file.speed = None
         if state is not State.FAILED and not file.row.is_partial:  # retrying ones have counted as failed
             self._reopen()
-        self.changed.unpark_all()
+        if self.changed:
+            self.changed.unpark_all()
         return True
 
     def restart(self, file: LiveFile) -> None:
@@ -290,7 +310,8 @@ class LiveSession:
         if self.gone:
             raise StoreError("the session has left memory: what is here may be out of date")
         self.version += 1
-        entries = [self._next_entry(maker) for maker in makers]
+        now = self.now()
+        entries = [self._next_entry(maker, now) for maker in makers]
         if self.completes:
             entries.append(self._completion())
             hard = True
@@ -340,12 +361,12 @@ class LiveSession:
             self.farewell = Entry(stamp.seq, (farewell(stamp),))
         self.wake_all()
 
-    def _next_stamp(self) -> Stamp:
+    def _next_stamp(self, now: float) -> Stamp:
         self.row.seq += 1
-        return self.stamp()._replace(seq=self.row.seq)
+        return Stamp(self.row.session_id, self.row.seq, self._store.epoch, now)
 
-    def _next_entry(self, maker: FactMaker) -> Entry:
-        stamp = self._next_stamp()
+    def _next_entry(self, maker: FactMaker, now: float) -> Entry:
+        stamp = self._next_stamp(now)
         return Entry.fact(stamp.seq, (maker(stamp),))
 
     @property
@@ -357,7 +378,7 @@ class LiveSession:
 
     def _completion(self) -> Entry:
         """The fact, and after it exactly one last progress with the terminal status."""
-        stamp = self._next_stamp()
+        stamp = self._next_stamp(self.now())
         self.row.ended_at = stamp.at
         events = (facts.session_completed(self, stamp), facts.session_progress(self, stamp))
         return Entry.fact(stamp.seq, events)
@@ -395,8 +416,10 @@ class LiveSession:
     def _sum_up(self, file: LiveFile, sign: int) -> None:
         row, tally = file.row, self.tally
         tally.shift(row.state, sign)
-        tally.started += sign * (row.started_at is not None)
-        tally.appending += sign * (row.state is State.UPLOADING and file.is_appended)
+        if row.started_at is not None:
+            tally.started += sign
+        if row.state is State.UPLOADING and file.is_appended:
+            tally.appending += sign
         if file.counts_bytes:
             tally.known_bytes += sign * (row.file_size or 0)
             tally.received_bytes += sign * file.arrived_bytes

@@ -59,7 +59,7 @@ class _Part(NamedTuple):
 
 class _Ready(NamedTuple):
     file: LiveFile
-    before: FileRow  # as it was, should the storage fail
+    before: FileRow | None  # as it was, should the storage fail; None: not registered before
     content: memoryview
     sample: UploadProgress | None  # for those who watch
 
@@ -107,10 +107,13 @@ class Intake:
 
     def takes_small(self, name: str) -> bool:
         """Whether a file of that field name may be kept here. If not, it must be appended: it may be held."""
+        return (bool(self._parts) or self._admission.well) and self._is_free(name)  # `store` looks again
+
+    def _is_free(self, name: str) -> bool:
         file = self._session.files.get(name)
         if file is None:
-            return self._admission.well and not self._session.row.latch
-        return self._admission.well and not self._session.latched(file) and _is_fresh(file)
+            return not self._session.row.latch
+        return not self._session.latched(file) and _is_fresh(file)
 
     def has_room(self, size: int) -> bool:
         """Whether `hold` would not need to `store` first."""
@@ -163,7 +166,7 @@ class Intake:
         assert self._buffer is not None
         with memoryview(self._buffer) as buffer:
             contents = [buffer[part.start : part.start + part.size] for part in self._parts]
-            begun = [self._begin(part, content) for part, content in zip(self._parts, contents, strict=True)]
+            begun = self._begin_all(contents)
             ready = [one for one in begun if one is not None]
             kept = await self._keep(ready)
             outcomes = [
@@ -181,33 +184,48 @@ class Intake:
             return Declined(file.file_id, bytes(content))
         return Stored(file.file_id, facts.upload_path(self.category, file.row.stored_name or ""))
 
-    def _begin(self, part: _Part, content: memoryview) -> _Ready | None:
-        """Take a file to finishing, in memory; None if it has to go another way."""
+    def _begin_all(self, contents: Sequence[memoryview]) -> list[_Ready | None]:
+        """Take files to finishing, in memory; None for one that has to go another way."""
+        if not self._admission.well:
+            return [None] * len(contents)
+        now, begun = self._session.now(), []
+        for part, content in zip(self._parts, contents, strict=True):
+            ready = self._begin(part, content, now)
+            if ready is not None:
+                ready.file.published = True  # from here on it is too late to cancel
+            begun.append(ready)
+        return begun
+
+    def _begin(self, part: _Part, content: memoryview, now: float) -> _Ready | None:
         session = self._session
-        if part.size > (session.settings.max_file_bytes or part.size) or not self.takes_small(part.name):
+        if part.size > (session.settings.max_file_bytes or part.size) or not self._is_free(part.name):
             return None
-        file = session.files.get(part.name)
+        file, before = session.files.get(part.name), None
         if file is None:
             try:
-                file = self._creation.enrol(session, part.spec)
+                file = self._creation.enrol_whole(session, part.spec, part.size, now)
             except GatewayError:
                 return None  # it will be refused with the same reason, for itself
         elif file.row.file_size not in (None, part.size):
             return None
-        before = copy(file.row)
-        self._fill(file, part.size)
-        sample = facts.progress(session, file, session.stamp()) if session.watches else None
-        return _Ready(file, before, content, sample)
+        else:
+            before = copy(file.row)
+            self._fill(file, part.size)
+        return _Ready(file, before, content, self._sample(file) if session.watches else None)
 
     def _fill(self, file: LiveFile, size: int) -> None:
         session, row = self._session, file.row
         with session.changing(file):
             session.move(file, Input.START)
             row.started_at = row.started_at or session.now()
-            row.file_size = file.received = size
+            row.file_size = size
             row.promise, row.boot_id = session.settings.fsync, self._boot_id
             self._finisher.begin(session, file)
-        file.published = True  # from here on it is too late to cancel
+
+    def _sample(self, file: LiveFile) -> UploadProgress:
+        with self._session.changing(file):
+            file.received = file.row.file_size or 0
+        return facts.progress(self._session, file, self._session.stamp())
 
     async def _keep(self, ready: Sequence[_Ready]) -> bool:
         """Bytes first, then rows and facts. False if the bytes could not be stored: all is as before.
@@ -236,7 +254,7 @@ class Intake:
         makers: list[FactMaker] = []
         started_seqs: list[int] = []
         for one in ready:
-            if one.before.started_at is None:
+            if one.before is None or one.before.started_at is None:
                 makers.append(partial(facts.started, one.file))
             started_seqs.append(session.row.seq + len(makers))
             makers.append(partial(facts.completed, one.file, self.category))
@@ -258,6 +276,13 @@ def _is_fresh(file: LiveFile) -> bool:
 
 def _rewind(session: LiveSession, one: _Ready) -> None:
     with session.changing(one.file):
-        one.file.row = one.before
+        one.file.row = one.before or _begun_anew(one.file.row)
         one.file.received = 0
     one.file.published = False
+
+
+def _begun_anew(row: FileRow) -> FileRow:
+    """As if it had only been registered, without a size."""
+    return msgspec.structs.replace(
+        row, state=State.PENDING, file_size=None, started_at=None, stored_name=None
+    )

@@ -46,13 +46,18 @@ def cut_open(kernel: Kernel, fd: int, end: int) -> None:
 
 
 def link_or_rename(kernel: Kernel, key: str, incoming_fd: int, name: str, category_fd: int) -> None:
-    """Give the blob its final name, which must be free; where links are known it keeps the old one too."""
+    """Give the blob its final name; where links are known it keeps the old one too.
+
+    Raises: FileExistsError when another has that name.
+    """
     try:
         kernel.link(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # The name was free a moment ago, it is random, and this process alone uses the directory.
+        if inode(kernel, name, category_fd) is not None:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from error
+        # It was free a moment ago, it is random, and this process alone uses the directory.
         kernel.rename(key, name, src_dir_fd=incoming_fd, dst_dir_fd=category_fd)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from penstock.storage.state.base import (
@@ -49,11 +48,14 @@ class Commit(NamedTuple):
 
 def prepared(changes: Sequence[Change], kept_facts: int) -> Commit:
     """The statements of one commit, in order; neighbours of one kind are one batch."""
-    statements = (statement for change in changes for statement in _statements(change, kept_facts))
-    batches = [
-        Batch(sql, [parameters for _, parameters in same])
-        for sql, same in groupby(statements, key=lambda statement: statement[0])
-    ]
+    batches: list[Batch] = []
+    sql = ""
+    for change in changes:
+        for wanted, parameters in _statements(change, kept_facts):
+            if wanted is not sql:
+                sql, same = wanted, list[Parameters]()
+                batches.append(Batch(sql, same))
+            same.append(parameters)
     return Commit(frozenset(session_ids(changes)), batches)
 
 
@@ -61,20 +63,20 @@ def session_ids(changes: Sequence[Change]) -> Iterator[str]:
     """Whose rows and facts they write."""
     for change in changes:
         match change:
-            case SaveSession(row=session):
-                yield session.session_id
-            case SaveFile(row=file):
-                yield file.session_id
             case AddFact(session_id=session_id):
                 yield session_id
+            case SaveFile(row=file):
+                yield file.session_id
+            case SaveSession(row=session):
+                yield session.session_id
 
 
 def _statements(change: Change, kept_facts: int) -> Iterable[tuple[str, Parameters]]:
     match change:
-        case SaveFile(row=file):
-            return ((FILES.upsert, FILES.parameters(file)),)
         case AddFact():
             return _add_fact(change, kept_facts)
+        case SaveFile(row=file):
+            return ((FILES.upsert, FILES.parameters(file)),)
         case SaveSession(row=session):
             return ((SESSIONS.upsert, SESSIONS.parameters(session)),)
         case SaveFinished(row=finished):
@@ -89,7 +91,9 @@ def _statements(change: Change, kept_facts: int) -> Iterable[tuple[str, Paramete
             return tuple((sql, (session_id,)) for sql in _DROP_SESSION)
 
 
-def _add_fact(fact: AddFact, kept_facts: int) -> Iterator[tuple[str, Parameters]]:
-    yield _ADD_FACT, (fact.session_id, fact.seq, fact.payload)
-    if fact.seq % max(1, kept_facts // 100) == 0:  # now and then: 1 % too many is cheaper than always
-        yield _PRUNE_FACTS, (fact.session_id, fact.seq - kept_facts)
+def _add_fact(fact: AddFact, kept_facts: int) -> Iterable[tuple[str, Parameters]]:
+    added = (_ADD_FACT, (fact.session_id, fact.seq, fact.payload))
+    if fact.seq % max(1, kept_facts // 100):
+        return (added,)
+    pruned = (_PRUNE_FACTS, (fact.session_id, fact.seq - kept_facts))
+    return (added, pruned)  # now and then: 1 % too many is cheaper than always

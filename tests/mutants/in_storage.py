@@ -115,10 +115,10 @@ MUTANTS = (
         "small-linked-first",
         "small files are linked before they are synced",
         SMALL,
-        "        _write(kernel, blobs, incoming_fd, sync, undo)\n        for blob in blobs:\n"
-        "            _publish(kernel, blob, incoming_fd, category_fd, undo)\n",
-        "        _write(kernel, blobs, incoming_fd, None, undo)\n        for blob in blobs:\n"
-        "            _publish(kernel, blob, incoming_fd, category_fd, undo)\n"
+        "        _write(kernel, blobs, incoming_fd, sync, made)\n        for blob in blobs:\n"
+        "            _publish(kernel, blob, incoming_fd, category_fd, made)\n",
+        "        _write(kernel, blobs, incoming_fd, None, made)\n        for blob in blobs:\n"
+        "            _publish(kernel, blob, incoming_fd, category_fd, made)\n"
         "        for blob in blobs if sync is not None else ():\n"
         "            sync(kernel.open(blob.name, os.O_RDWR, dir_fd=category_fd))\n",
         "tests/storage/test_order_of_syncs.py::test_small_blobs_are_linked_once_all_are_synced",

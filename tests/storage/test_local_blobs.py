@@ -285,3 +285,25 @@ async def test_small_blobs_whose_sync_fails_leave_nothing(store: LocalBlobs, syn
         await store.store_small("personal", small(b"a", b"b"))
     assert await store.incoming() == []
     assert await store.published() == []
+
+
+class _NoLinks(Kernel):
+    """A file system that knows no hard links, such as exFAT."""
+
+    def link(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("kernel", [Kernel, _NoLinks])
+async def test_a_small_blob_never_takes_the_place_of_another(tmp_path: Path, kernel: type[Kernel]) -> None:
+    with DataDirectory(tmp_path, ("personal",), kernel=kernel()) as directory:
+        store = LocalBlobs(directory, Disk(1), fsync="append")
+        await store.store_small("personal", small(b"mine"))
+        blobs = [blob._replace(key=f"a{blob.key}") for blob in small(b"theirs", b"more")]
+        with pytest.raises(BlobFault):
+            await store.store_small("personal", blobs)
+        assert [name for _, name, _ in await store.published()] == ["small-0"]
+        assert await store.incoming() == []
+        reader = await store.open_published("personal", "small-0")
+        assert await reader.read_at(0, 10) == b"mine"
+        await reader.aclose()
