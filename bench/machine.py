@@ -12,6 +12,9 @@ import msgspec
 
 import penstock
 
+PAGE_REPORTING = Path("/sys/module/page_reporting/parameters")
+NEVER_ORDER = 11  # free blocks of so many pages (to the power of two) there are none of
+
 
 class Machine(msgspec.Struct, frozen=True):
     cores: int
@@ -22,6 +25,9 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
     node: str
     penstock: str
+    gives_memory_back: (
+        bool  # freed pages go to the host, and cost several times as much when they are used again
+    )
     load_average: float  # of the minute before the run: above ~0.2 somebody else was at work
 
 
@@ -36,8 +42,18 @@ def this_machine(directory: Path) -> Machine:
         python=platform.python_version(),
         node=_said_by("node", "--version"),
         penstock=f"{penstock.__version__} {_said_by('git', 'describe', '--always', '--dirty')}".strip(),
+        gives_memory_back=_gives_memory_back(),
         load_average=os.getloadavg()[0],
     )
+
+
+def _gives_memory_back() -> bool:
+    """Whether free page reporting is on: a virtual machine's kernel then hands freed pages to its host."""
+    try:
+        order = (PAGE_REPORTING / "page_reporting_order").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return 0 <= int(order) < NEVER_ORDER
 
 
 def _first(pattern: str, path: Path) -> str:

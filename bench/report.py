@@ -14,6 +14,11 @@ from bench.machine import Machine
 from bench.measure import Result
 from bench.workload import Metric
 
+MEMORY_GOES = """
+**This machine gives freed memory back to its host.** To use it again costs several times as much, which falls on whoever
+happens to: see docs/performance.md before you believe anything here.
+"""
+
 
 class Run(msgspec.Struct, frozen=True):
     """Everything that was found out, as it goes into the JSON file."""
@@ -61,7 +66,7 @@ def _where(run: Run) -> Iterator[str]:
         f"Run of {run.started_at} ({run.rounds} rounds).\n"
         f"Machine: {m.cores} cores ({m.processor}), {m.memory_bytes / 2**30:.0f} GiB, Linux {m.kernel}, "
         f"{m.file_system}, Python {m.python}, node {m.node or 'absent'}, penstock {m.penstock}; "
-        f"load before the run {m.load_average:.2f}.\n"
+        f"load before the run {m.load_average:.2f}.\n" + (MEMORY_GOES if m.gives_memory_back else "")
     )
     yield from (f"- {name}: {version}" for name, version in run.versions.items() if version)
     yield from (f"\n**Not measured: {name}.** {why}" for name, why in run.absent.items())
