@@ -25,9 +25,7 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
     node: str
     penstock: str
-    gives_memory_back: (
-        bool  # freed pages go to the host, and cost several times as much when they are used again
-    )
+    gives_memory_back: bool  # freed pages go to the host, and cost several times as much the next time
     load_average: float  # of the minute before the run: above ~0.2 somebody else was at work
 
 

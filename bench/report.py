@@ -15,8 +15,8 @@ from bench.measure import Result
 from bench.workload import Metric
 
 MEMORY_GOES = """
-**This machine gives freed memory back to its host.** To use it again costs several times as much, which falls on whoever
-happens to: see docs/performance.md before you believe anything here.
+**This machine gives freed memory back to its host.** To use it again costs several times as much, which falls
+on whoever happens to: see docs/performance.md before you believe anything here.
 """
 
 
