@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import ssl
 import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Transport:
         self._traffic = traffic or Traffic()
         self._write_lock = trio.Lock()
         self._closed = False
+        self._broken: PeerGone | None = None  # what the next read has to say
         self._rest = b""  # of what `send_nowait` was given
         self._lent = False
         self._lent_bytes = 0
@@ -75,9 +77,26 @@ class Transport:
         Raises: `PeerGone`.
         """
         with _peer_errors():
+            if self._broken:
+                raise self._broken
             data = bytes(await self._stream.receive_some(max_bytes))
+        if data and isinstance(self._stream, trio.SSLStream):
+            data = self._more_records(self._stream, data, max_bytes)
         self._traffic.bytes_read += len(data)
         return data
+
+    def _more_records(self, stream: trio.SSLStream[trio.SocketStream], data: bytes, most: int) -> bytes:
+        """`data`, and what else is here: Trio hands out one TLS record at a time, each for a task switch."""
+        pieces, room = [data], most - len(data)
+        try:
+            while room > 0 and (piece := stream._ssl_object.read(room)):
+                pieces.append(piece)
+                room -= len(piece)
+        except (ssl.SSLWantReadError, ssl.SSLEOFError):
+            pass  # the next read waits, or says so
+        except ssl.SSLError as error:
+            self._broken = PeerGone(str(error))  # OpenSSL says it only once
+        return b"".join(pieces)
 
     async def wait_readable(self) -> None:
         """Wait for bytes, FIN or an error on the socket (`plain` ones only). Raises: `PeerGone`."""

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from penstock.server.edge.asgi import CONNECTION, Receive, Scope, Send
 from penstock.server.edge.host import Edge
+from penstock.server.edge.transport import Traffic, Transport
+from penstock.server.peer import PeerGone
+from penstock.server.settings import Settings
 from tests.server.edge.harness import Raw, connected, echo, reply, serving, until
 
 Secure = trio.SSLStream[trio.SocketStream]
@@ -67,6 +71,96 @@ async def test_alpn_chooses_http2(certificate: dict[str, Path]) -> None:
     async with serving(echo, **certificate) as edge, tls(edge, certificate, "h2", "http/1.1") as stream:
         assert stream.selected_alpn_protocol() == "h2"
         await until(lambda: edge.statistics()["by_kind"] == {"http/2": 1})
+
+
+class Holding(trio.abc.HalfCloseableStream):
+    """Below TLS: keeps what is sent while it is to, so that records arrive together."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.held: bytearray | None = None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self.held is None:
+            await self.stream.send_all(data)
+        else:
+            self.held += data
+            await trio.lowlevel.checkpoint()
+
+    async def release(self) -> None:
+        held, self.held = self.held, None
+        await self.stream.send_all(held or b"")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self.stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        """TLS asks for it before the last record is out."""
+        await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def secured(
+    files: dict[str, Path],
+) -> AsyncIterator[tuple[Transport, trio.SSLStream[Holding], Holding, Traffic]]:
+    """A server's transport and the client at its other end, past the handshake."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files["tls_certificate"], files["tls_key"])
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        below = Holding(await trio.testing.open_stream_to_socket_listener(listener))
+        accepted = trio.SSLStream(await listener.accept(), context, server_side=True, https_compatible=True)
+    trusting = ssl.create_default_context(cafile=str(files["tls_certificate"]))
+    client = trio.SSLStream(below, trusting, server_hostname="localhost")
+    traffic = Traffic()
+    transport = Transport(accepted, Settings(), traffic)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accepted.do_handshake)
+        await client.do_handshake()
+    below.held = bytearray()
+    async with below.stream:
+        try:
+            with trio.fail_after(10):
+                yield transport, client, below, traffic
+        finally:
+            transport.abort()
+
+
+async def test_records_that_came_together_are_one_read(certificate: dict[str, Path]) -> None:
+    async with secured(certificate) as (transport, client, below, traffic):
+        for number in range(4):
+            await client.send_all(b"%d" % number * 1000)
+        await below.release()
+        assert await transport.receive_some(1500) == b"0" * 1000 + b"1" * 500
+        assert await transport.receive_some() == b"1" * 500 + b"2" * 1000 + b"3" * 1000
+        assert traffic.bytes_read == 4000
+
+
+async def test_the_end_is_found_after_the_last_record(certificate: dict[str, Path]) -> None:
+    async with secured(certificate) as (transport, client, below, _):
+        await client.send_all(b"last")
+        await client.aclose()  # the word for it comes with the record
+        await below.release()
+        assert await transport.receive_some() == b"last"
+        assert await transport.receive_some() == b""
+
+
+async def test_a_broken_record_costs_none_before_it(certificate: dict[str, Path]) -> None:
+    async with secured(certificate) as (transport, client, below, _):
+        await client.send_all(b"whole")
+        await client.send_all(b"broken")
+        assert below.held
+        below.held[-1] ^= 1
+        await below.release()
+        assert await transport.receive_some() == b"whole"
+        with pytest.raises(PeerGone):
+            await transport.receive_some()
 
 
 async def test_an_early_answer_survives_the_unread_body(certificate: dict[str, Path]) -> None:
