@@ -136,6 +136,9 @@ async def bystander(world: World) -> AsyncIterator[None]:
         async with world.api.exchange(request.method, request.path, headers) as exchange:
             await exchange.send(request.body[:FIRST_BYTES])
             await until(lambda: world.blobs.statistics.written_bytes == written + FIRST_BYTES)
+            if world.gateway.settings.sync_every_bytes <= FIRST_BYTES:  # that commit must not fail
+                file = world.gateway._registry.sessions[upload.session_id].files[upload.file_id]
+                await until(lambda: file.durable == FIRST_BYTES)
             yield
             await _go_on(exchange, request)
         await watcher.until_last_word()

@@ -41,6 +41,7 @@ NO_CLIENT_TEXT = {
     "socketio.packets.event_text": "names and JSON of ours",
     "socketio.packets.namespace_fault": "called by Decoder.feed",
     "socketio.packets.payload_fault": "called by Decoder.feed",
+    "websocket_frames.text_frame": "a message that we have encoded",
 }
 _TEXT = re.compile(r"\b(str|bytes|object|Fields|Headers)\b")
 

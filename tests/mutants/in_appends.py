@@ -105,7 +105,7 @@ MUTANTS = (
         SESSION,
         "                if not self.gone:\n                    self._space.release(count)\n",
         "",
-        "tests/server/uploads/test_invariants.py::test_caller_cancelled_at_every_step[new-attempt]",
+        "tests/server/uploads/test_invariants.py::test_caller_cancelled_at_every_step[hops-new-attempt]",
     ),
     Mutant(
         "settled-without-shield",

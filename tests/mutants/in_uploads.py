@@ -21,7 +21,7 @@ MUTANTS = (
         GATEWAY,
         "with trio.CancelScope(shield=True), session.in_use():\n            return await self._run(",
         "with trio.CancelScope(), session.in_use():\n            return await self._run(",
-        "tests/server/uploads/test_invariants.py::test_caller_cancelled_at_every_step[cancel]",
+        "tests/server/uploads/test_invariants.py::test_caller_cancelled_at_every_step[hops-cancel]",
     ),
     Mutant(
         "received-for-durable",
@@ -80,8 +80,8 @@ MUTANTS = (
         "pause-does-not-wait",
         "a pause is acknowledged while bytes are still being written",
         COMMANDS,
-        "            await running[0].wait_parked()",
-        "            return",
+        "                await append.wait_parked()",
+        "                return",
         "tests/server/uploads/test_append.py::test_pause_while_the_disk_is_stuck_waits_for_it_alone",
     ),
     Mutant(

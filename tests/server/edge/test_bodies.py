@@ -288,6 +288,7 @@ async def test_a_break_seen_in_a_thread_is_told_when_the_thread_is_done() -> Non
 async def test_what_is_closed_while_a_thread_reads_keeps_its_descriptor_until_then() -> None:
     """Another connection could get its number, and the thread would read from that."""
     read: list[int] = []
+    descriptors: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         body = scope["state"][CONNECTION].take_body()
@@ -302,13 +303,15 @@ async def test_what_is_closed_while_a_thread_reads_keeps_its_descriptor_until_th
                 nursery.start_soon(wait_in_thread)
                 await trio.testing.wait_all_tasks_blocked()
                 transport.abort()
-                assert transport._socket.fileno() >= 0
-        assert transport._socket.fileno() == -1
+                descriptors.append(transport._socket.fileno())
+        descriptors.append(transport._socket.fileno())
 
     async with serving(app) as edge, connected(edge) as client:
         await client.send(patch(b"", 5))
         assert await client.rest() == b""
     assert read == [0]
+    assert descriptors[0] >= 0
+    assert descriptors[1:] == [-1]
 
 
 async def test_receive_beside_a_direct_body_only_tells_the_disconnect() -> None:

@@ -112,6 +112,18 @@ async def test_nothing_goes_between_the_bytes_of_another_write() -> None:
     assert refused == [True]
 
 
+async def test_nothing_goes_between_though_the_kernel_would_take_it() -> None:
+    refused: list[bool] = []
+
+    async def act(handle: Any, send: Send) -> None:
+        async with handle._transport._write_lock:
+            refused.append(not handle.send_nowait(text_frame(b"between")))
+
+    async with serving(App(act)) as edge, opened(edge) as client:
+        assert await close_code(client) == 1000
+    assert refused == [True]
+
+
 async def test_nothing_is_written_behind_a_close_frame_or_to_who_is_gone() -> None:
     tried: list[bool] = []
 

@@ -276,6 +276,25 @@ async def test_all_see_every_fact_once_and_in_order(autojump_clock: MockClock) -
         assert [payload["seq"] for _, payload in facts_of(clients[0])] == list(range(1, newest + 1))
 
 
+async def test_no_event_overtakes_the_answer_to_its_join(autojump_clock: MockClock) -> None:
+    async with running(messages_burst=10_000) as both, trio.open_nursery() as nursery:
+        session_id = await both.rig.one_file(4)
+
+        async def toggle() -> None:
+            while True:
+                await both.rig.command("upload-pause", session_id)
+                await both.rig.command("upload-resume", session_id)
+
+        nursery.start_soon(toggle)
+        for _ in range(100):
+            async with both.connected() as client:
+                await joined(client, session_id)
+                await client.next("upload-progress")
+                kinds = [text for text in client.packets if text[0] == "3" or "upload-progress" in text[:25]]
+                assert kinds[0][0] == "3"
+        nursery.cancel_scope.cancel()
+
+
 async def test_events_are_encoded_once_for_a_language_and_a_role(autojump_clock: MockClock) -> None:
     async with running() as both, AsyncExitStack() as stack:
         created = await both.rig.session({"fileName": "a.bin", "fileId": "f1", "fileSize": 4})

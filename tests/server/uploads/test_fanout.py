@@ -216,6 +216,36 @@ async def test_of_progress_only_the_newest_is_told(autojump_clock: MockClock) ->
         assert await watcher.drain() == []
 
 
+async def test_progress_that_comes_in_the_middle_of_a_round_reaches_all(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "TURN_WATCHERS", 1)
+    begun = trio.Event()
+
+    class Telling(Road):
+        def send_nowait(self, wire: bytes) -> bool:
+            begun.set()
+            return super().send_nowait(wire)
+
+    async with fanning() as (rig, session_id), trio.open_nursery() as nursery:
+        session = rig.live(session_id)
+
+        def bring(count: int) -> None:
+            session.note_bytes(session.files["f1"], count)
+            session.sample_now(session.files["f1"])
+
+        async def go_on() -> None:
+            await begun.wait()
+            bring(20)
+
+        nursery.start_soon(go_on)
+        async with rig.watcher(session_id) as a, rig.watcher(session_id) as b, rig.watcher(session_id) as c:
+            roads = a.watch.lane, b.watch.lane, c.watch.lane = Telling(), Telling(), Telling()
+            bring(20)
+            await settle()
+            assert [road.told[-1] for road in roads] == ["0~40"] * 3
+
+
 @pytest.mark.parametrize("most_bytes", [1, 1000, 3000])
 async def test_a_long_stretch_is_told_in_several_writes(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, most_bytes: int
