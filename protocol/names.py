@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
+from functools import lru_cache
 
 from penstock.protocol.errors import InvalidMessage, InvalidSession
 from penstock.protocol.times import file_stamp
@@ -97,6 +98,7 @@ def _ordered_uuid(unix_s: float, noise: bytes) -> str:
     return f"{time[:8]}-{time[8:]}-7{dice[:3]}-{variant}{dice[4:7]}-{dice[7:19]}"
 
 
+@lru_cache(maxsize=16)  # a batch of small files has one time
 def _millis(unix_s: float) -> str:
     return f"{int(unix_s * 1000) & 0xFFFF_FFFF_FFFF:012x}"
 

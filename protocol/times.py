@@ -22,6 +22,7 @@ def _second(unix_s: int) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat()[:19]
 
 
+@lru_cache(maxsize=16)
 def file_stamp(unix_s: float) -> str:
     """`2026-01-15T10-30-00_000Z`: the same instant, fit for a file name."""
     return iso(unix_s).replace(":", "-").replace(".", "_")

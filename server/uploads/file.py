@@ -69,7 +69,10 @@ class LiveFile:
     @property
     def counts_bytes(self) -> bool:
         """Whether the session's byte sums include it."""
-        return self.row.file_size is not None and self.row.state not in (State.FAILED, State.CANCELLED)
+        row = self.row
+        return (
+            row.file_size is not None and row.state is not State.FAILED and row.state is not State.CANCELLED
+        )
 
     @property
     def arrived_bytes(self) -> int:
@@ -83,12 +86,13 @@ class LiveFile:
     @property
     def reserved_bytes(self) -> int:
         """Declared bytes that are still to be stored; its partials reserve their own."""
-        if self.ended or self.row.file_size is None:
+        row = self.row
+        if row.file_size is None or row.state in ENDED:
             return 0
         if not self.parts:
-            return max(self.row.file_size - self.received, 0)
+            return max(row.file_size - self.received, 0)
         elsewhere = sum(part.row.file_size or part.received for part in self.parts if not part.ended)
-        return max(self.row.file_size - max(self.received, elsewhere), 0)
+        return max(row.file_size - max(self.received, elsewhere), 0)
 
     @property
     def visitors(self) -> list[Append]:

@@ -404,25 +404,19 @@ class LiveSession:
         (self.partials if file.row.is_partial else self.files)[file.file_id] = file
 
     def _count(self, file: LiveFile, sign: int) -> None:
-        if not file.row.is_partial:
-            self._sum_up(file, sign)
-        if self.gone:
-            return  # its rows reserve again
-        if sign > 0:
-            self._space.reserve(file.reserved_bytes)
-        else:
-            self._space.release(file.reserved_bytes)
-
-    def _sum_up(self, file: LiveFile, sign: int) -> None:
-        row, tally = file.row, self.tally
-        tally.shift(row.state, sign)
-        if row.started_at is not None:
-            tally.started += sign
-        if row.state is State.UPLOADING and file.is_appended:
-            tally.appending += sign
-        if file.counts_bytes:
-            tally.known_bytes += sign * (row.file_size or 0)
-            tally.received_bytes += sign * file.arrived_bytes
+        row = file.row
+        if not row.is_partial:
+            tally = self.tally
+            tally.shift(row.state, sign)
+            if row.started_at is not None:
+                tally.started += sign
+            if row.state is State.UPLOADING and file.is_appended:
+                tally.appending += sign
+            if file.counts_bytes:
+                tally.known_bytes += sign * (row.file_size or 0)
+                tally.received_bytes += sign * (file.arrived_bytes if file.parts else file.received)
+        if not self.gone and (reserved := file.reserved_bytes):  # else its rows reserve again
+            self._space.reserve(sign * reserved)
 
     def _start_meter(self, file: LiveFile, now: float) -> None:
         settings = self.settings

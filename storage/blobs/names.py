@@ -23,7 +23,8 @@ def is_category(text: str) -> bool:
 
 def is_name(text: str) -> bool:
     """Whether a published blob may be called so."""
-    return len(text.encode(errors="surrogatepass")) <= _NAME_BYTES and _NAME.fullmatch(text) is not None
+    length = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+    return length <= _NAME_BYTES and _NAME.fullmatch(text) is not None
 
 
 def checked_key(key: str) -> str:

@@ -142,7 +142,7 @@ class Database:
 
     def _apply(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
-            changed = self._db.executemany(batch.sql, batch.parameters).rowcount
+            changed = sum(self._db.executemany(sql, rows).rowcount for sql, rows in batch.pieces())
             if batch.fenced and changed < len(batch.parameters):
                 raise StaleFence
 

@@ -18,7 +18,7 @@ from penstock.protocol.lifecycle import State
 from penstock.storage.disk import Disk
 from penstock.storage.errors import StoreError, StoreFull
 from penstock.storage.state import queries
-from penstock.storage.state.base import AddFact, Change, FileRow, SaveFile, StaleFence
+from penstock.storage.state.base import AddFact, Change, DropFinished, FileRow, SaveFile, StaleFence
 from penstock.storage.state.changes import prepared
 from penstock.storage.state.database import Database
 from penstock.storage.state.rows import ANSWERS, FILES, FINISHED, SESSIONS
@@ -103,6 +103,37 @@ def test_who_fails_fails_alone(tmp_path: Path) -> None:
     assert queries.facts(database, "s2", 0, 9) == [(1, b"")]
     assert queries.counts(database) == {**queries.counts(database), "files": 1, "facts": 1}
     database.close()
+
+
+@pytest.mark.parametrize("count", [1, 29, 30, 31, 32, 33, 64, 65, 200])
+def test_many_rows_are_as_many_single_ones(tmp_path: Path, count: int) -> None:
+    database = opened(tmp_path)
+    rows = [file(file_id=f"{n:04}", upload_id=f"{n:04x}", position=n, fence=1) for n in range(count)]
+    changes: list[Change] = [*map(SaveFile, rows), *(fact(n + 1, n) for n in range(count))]
+    assert database.commit([prepared(changes, 10**6)], True) == [None]
+    assert queries.facts(database, "s1", 0, 999) == [(n + 1, bytes(n)) for n in range(count)]
+    for row in rows:
+        row.file_name = "new"
+    assert database.commit([prepared([*map(SaveFile, rows)], 10**6)], True) == [None]
+    found = database.select(f"{FILES.select} ORDER BY position")
+    assert [FILES.row(values) for values in found] == rows
+    rows[count // 2].fence = 0
+    (outcome,) = database.commit([prepared([fact(999), *map(SaveFile, rows)], 10**6)], True)
+    assert isinstance(outcome, StaleFence)
+    assert queries.counts(database) == {**queries.counts(database), "files": count, "facts": count}
+    database.close()
+
+
+def test_a_batch_needs_few_executions() -> None:
+    def executions(changes: list[Change]) -> int:
+        return sum(len(rows) for batch in prepared(changes, 10**6).batches for _, rows in batch.pieces())
+
+    rows: list[Change] = [SaveFile(file(file_id=f"{n}")) for n in range(256)]
+    at_once = 999 // len(FILES.columns)
+    assert executions(rows) == 256 // at_once + 256 % at_once
+    assert executions([fact(n + 1) for n in range(512)]) == 512 // 64
+    drops: list[Change] = [DropFinished("c", f"{n}") for n in range(256)]
+    assert executions(drops) == 256
 
 
 def test_behind_a_failed_commit_its_session_gets_no_hole(tmp_path: Path) -> None:
