@@ -34,9 +34,7 @@ async def test_a_shutdown_on_a_failing_disk(
         async with world.api.exchange(request.method, request.path, headers) as exchange:
             await exchange.send(request.body[: 3 * BUFFER_BYTES])
             await until(lambda: world.received(upload.session_id, upload.file_id) == 3 * BUFFER_BYTES)
-            await exchange.send(
-                request.body[3 * BUFFER_BYTES : 3 * BUFFER_BYTES + 100]
-            )  # not written yet
+            await exchange.send(request.body[3 * BUFFER_BYTES : 3 * BUFFER_BYTES + 100])  # not written yet
             await until(lambda: world.received(upload.session_id, upload.file_id) > 3 * BUFFER_BYTES)
             if error:
                 world.kernel.fail(error, name=call, lasting=call == "pwrite")
