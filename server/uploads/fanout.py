@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import msgspec
 import structlog
 import trio
 
@@ -46,19 +45,10 @@ class Lane(Protocol):
         written. Never waits."""
 
 
-class FanoutStatistics(msgspec.Struct):
-    """What was told so far: rounds, frames written from here, and writers woken instead."""
-
-    rounds: int = 0
-    written: int = 0
-    woken: int = 0
-
-
 class Fanout:
     """Run `run` beside the gateway; without it every watcher's writer is woken."""
 
     def __init__(self) -> None:
-        self.statistics = FanoutStatistics()
         self._due: dict[LiveSession, None] = {}
         self._is_due = trio.Event()
         self._runs = False
@@ -90,14 +80,12 @@ class Fanout:
 
     async def _round(self, session: LiveSession) -> None:
         """Tell each of its watchers what it has not seen yet."""
-        self.statistics.rounds += 1
         stretches: dict[Place, _Stretch | None] = {}
         state = None
         for number, watch in enumerate([*session.watches], 1):
             if state != (state := (session.version, session.ring.seq)):
                 stretches.clear()  # what was looked up is out of date
             if not self._told(watch, stretches):
-                self.statistics.woken += 1
                 watch.wake()
             if number % TURN_WATCHERS == 0:
                 await trio.lowlevel.checkpoint()
@@ -124,12 +112,10 @@ class Fanout:
 
     def _written(self, lane: Lane, stretch: _Stretch) -> bool:
         try:
-            written = lane.send_nowait(stretch.wire(lane))
+            return lane.send_nowait(stretch.wire(lane))
         except Exception as error:  # the edge of a service: one watcher failed, and its writer will say so
             log.error("fanout-failed", exc_info=error)
             return False
-        self.statistics.written += written
-        return written
 
 
 class _Stretch(NamedTuple):
